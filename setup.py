@@ -1,0 +1,45 @@
+"""Package metadata. The torch range is what the suite is run on; wider ranges pull untested builds."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+# Written out rather than derived: each extra is named in an error message by `neuraltex.optional`.
+EXTRAS = {
+    "test": ["pytest>=8", "hypothesis>=6.100", "beartype>=0.18", "triton>=3.6; platform_system=='Linux'"],
+    "dev": ["ruff==0.15.0", "mypy>=1.15", "mitsuba>=3.6"],
+    "metrics": ["lpips>=0.1.4"],
+    "reconstruct": ["open3d>=0.19"],
+}
+
+setup(
+    name="neuraltex",
+    version="0.1.0",
+    description="Deferred neural rendering: photographs of a mesh that were never taken",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    packages=[*find_packages(include=["neuraltex", "neuraltex.*"]), "neuraltex.bundled"],
+    # The bundled scene lies at the top of the repository, where people look for meshes; installed, it travels inside
+    # the package.
+    package_dir={"neuraltex.bundled": "meshes"},
+    package_data={"neuraltex": ["py.typed"], "neuraltex.bundled": ["**/*"]},
+    install_requires=[
+        "torch>=2.11,<2.14",
+        "numpy>=1.26",
+        "trimesh>=4.4",
+        "xatlas>=0.0.9",
+        "imageio[pyav]>=2.34",
+        "pillow>=10",
+        "opencv-python-headless>=4.9",
+        "safetensors>=0.4.3",
+        "jaxtyping>=0.2.30",
+        "tyro>=0.9",
+        "rich>=13",
+        "tensorboard>=2.16",
+        "setuptools",
+    ],
+    extras_require=EXTRAS,
+    entry_points={"console_scripts": ["neuraltex=neuraltex.cli:main"]},
+)
