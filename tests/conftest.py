@@ -1,0 +1,42 @@
+"""Shapes in annotations are checked while tests run; shared scenes and markers."""
+
+from pathlib import Path
+
+import pytest
+from jaxtyping import install_import_hook
+
+import tests.typecheck  # noqa: F401 - found by its name below
+
+# Left in place: modules of the package are checked whenever they are first imported.
+# Not the command line, whose dataclasses hold placeholders until they are parsed.
+CHECKED = ("cameras", "capture", "evaluation", "geometry", "pipeline", "raster", "rendering", "shading", "training")
+install_import_hook([f"neuraltex.{name}" for name in CHECKED], "tests.typecheck.check")
+
+import torch  # noqa: E402 - after the hook, like everything that may import the package
+
+CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what this machine cannot run, saying why."""
+    try:
+        import pytorch3d  # noqa: F401
+
+        has_pytorch3d = True
+    except ImportError:
+        has_pytorch3d = False
+    reasons = {
+        "cuda": None if torch.cuda.is_available() else "needs a CUDA device",
+        "pytorch3d": None if has_pytorch3d else "needs PyTorch3D",
+        "captures": None if CAPTURES.is_dir() else "needs the test captures, which lie outside the repository",
+    }
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason is not None and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def captures() -> Path:
+    """Folder of real captures."""
+    return CAPTURES
