@@ -1,0 +1,111 @@
+"""Fragments to the per-pixel surface buffers that shading reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from neuraltex.cameras.camera import Camera
+from neuraltex.geometry.mesh import Mesh
+from neuraltex.raster.fragments import Fragments
+from neuraltex.raster.rasterize import NEAR, rasterize, scatter_pixels
+
+
+@dataclass(frozen=True)
+class GBuffer:
+    """What each pixel sees of the surface; every buffer is 0 on the background.
+
+    Args:
+        uv: `[B, H, W, 2]` texture coordinates, v up.
+        view_dirs: `[B, H, W, 3]` unit vectors from the camera to the surface, world axes.
+        normals: `[B, H, W, 3]` unit interpolated normals, world axes, as the mesh has them (not turned to the camera).
+        depth: `[B, H, W]` camera-space z, scene units.
+        part_ids: `[B, H, W]` int64 index into the mesh's part names, -1 on the background.
+        mask: `[B, H, W]` true where a face is seen.
+        fragments: what the buffers were interpolated from.
+    """
+
+    uv: Float[Tensor, "B H W 2"]
+    view_dirs: Float[Tensor, "B H W 3"]
+    normals: Float[Tensor, "B H W 3"]
+    depth: Float[Tensor, "B H W"]
+    part_ids: Int[Tensor, "B H W"]
+    mask: Bool[Tensor, "B H W"]
+    fragments: Fragments
+
+
+def make_gbuffer(mesh: Mesh, cameras: Camera, backend: str = "auto", *, near: float = NEAR) -> GBuffer:
+    """Rasterize a mesh and interpolate its attributes.
+
+    Args:
+        mesh: the scene's flat buffers.
+        cameras: a batch `[B]` of cameras.
+        backend: as in `rasterize`.
+        near: as in `rasterize`, in scene units.
+
+    Returns:
+        GBuffer `[B, H, W, ...]` at the cameras' size.
+
+    Raises:
+        ValueError: as `rasterize`.
+
+    Differentiable in: mesh.verts, mesh.verts_uv, mesh.normals, K, w2c.
+    """
+    return interpolate_gbuffer(mesh, cameras, rasterize(mesh.verts, mesh.faces, cameras, backend=backend, near=near))
+
+
+def interpolate_gbuffer(mesh: Mesh, cameras: Camera, fragments: Fragments) -> GBuffer:
+    """The mesh's attributes at fragments of any origin.
+
+    Args:
+        mesh: the scene's flat buffers.
+        cameras: the batch `[B]` that the fragments were made with.
+        fragments: as `rasterize` returns them.
+
+    Differentiable in: mesh.verts_uv, mesh.normals, fragments.bary, fragments.zbuf, K, w2c.
+    """
+    mask = fragments.mask
+    num_views, height, width = fragments.pix_to_face.shape
+    shape = (num_views, height, width)
+    pixel = mask.reshape(-1).nonzero().squeeze(1)
+    face = fragments.pix_to_face.reshape(-1).index_select(0, pixel)
+    bary = fragments.bary.reshape(-1, 3).index_select(0, pixel)
+    uv = interpolate(mesh.verts_uv, mesh.faces_uv, face, bary)
+    normals = normalize(interpolate(mesh.normals, mesh.faces_normals, face, bary), dim=-1)
+    # A surface point lies on its pixel's ray, so the view direction needs nothing but the camera.
+    view_dirs = cameras.ray_dirs() * mask[..., None]
+    part_ids = torch.full_like(fragments.pix_to_face, -1)
+    part_ids.view(-1)[pixel] = mesh.part_ids.index_select(0, face)
+    return GBuffer(
+        uv=scatter_pixels(uv, pixel, shape),
+        view_dirs=view_dirs,
+        normals=scatter_pixels(normals, pixel, shape),
+        depth=fragments.zbuf,
+        part_ids=part_ids,
+        mask=mask,
+        fragments=fragments,
+    )
+
+
+def interpolate(
+    values: Float[Tensor, "N C"],
+    indices: Int[Tensor, "F 3"],
+    face: Int[Tensor, "M"],
+    bary: Float[Tensor, "M 3"],
+) -> Float[Tensor, "M C"]:
+    """An attribute of the mesh at points of its faces.
+
+    Args:
+        values: `[N, C]` the attribute.
+        indices: `[F, 3]` each face's rows of `values`.
+        face: `[M]` faces.
+        bary: `[M, 3]` barycentrics on them.
+
+    Differentiable in: values, bary.
+    """
+    corners = values.index_select(0, indices.index_select(0, face).reshape(-1)).view(len(face), 3, -1)
+    return torch.einsum("mk,mkc->mc", bary, corners)

@@ -1,0 +1,70 @@
+"""The arithmetic every backend shares: homogeneous pixels and edge functions relative to a pixel centre.
+
+Source: M. Olano, T. Greer, "Triangle scan conversion using 2D homogeneous coordinates", Graphics Hardware 1997. The
+edge functions are evaluated on vertices moved to the pixel, `q = xy - pixel * z`: the large screen coordinates cancel
+before anything is multiplied, so tiny triangles keep their precision, and the two faces of an edge compute values
+that are exactly opposite, so no pixel falls between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from neuraltex.cameras.camera import Camera
+
+
+def project_homogeneous(verts: Float[Tensor, "*batch V 3"], cameras: Camera) -> Float[Tensor, "B V 3"]:
+    """World positions to (column * z, row * z, z), which stays finite at and behind the camera plane.
+
+    Args:
+        verts: `[V, 3]` or `[B, V, 3]` world positions.
+        cameras: a batch `[B]`.
+
+    Returns:
+        `[B, V, 3]`.
+
+    Differentiable in: verts, K, w2c.
+    """
+    to_pixels = cameras.K @ cameras.w2c[:, :3, :]
+    return verts @ to_pixels[:, :, :3].transpose(-1, -2) + to_pixels[:, None, :, 3]
+
+
+def edge_functions(corners: Sequence[tuple[Tensor, ...]], column: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The three homogeneous edge functions of triangles at pixel centres.
+
+    Args:
+        corners: three `(x * z, y * z, z)` triples of tensors that broadcast with `column`.
+        column, row: pixel centres.
+
+    Returns:
+        `e0, e1, e2`; `e_i / (e0 + e1 + e2)` is the perspective-correct barycentric of corner i. All three have the
+        sign of their sum where the pixel's line of sight meets the triangle.
+
+    Differentiable in: corners.
+    """
+    (q0x, q0y), (q1x, q1y), (q2x, q2y) = ((x - column * z, y - row * z) for x, y, z in corners)
+    return q1x * q2y - q1y * q2x, q2x * q0y - q2y * q0x, q0x * q1y - q0y * q1x
+
+
+def barycentrics(
+    corners: Float[Tensor, "M 3 3"], column: Float[Tensor, "M"], row: Float[Tensor, "M"]
+) -> tuple[Float[Tensor, "M 3"], Float[Tensor, "M"]]:
+    """Perspective-correct barycentrics and depth of triangles known to cover their pixels.
+
+    Args:
+        corners: `[M, 3, 3]` homogeneous pixels of each triangle's corners.
+        column, row: `[M]` pixel centres.
+
+    Returns:
+        `[M, 3]` barycentrics and `[M]` camera-space z.
+
+    Differentiable in: corners.
+    """
+    first, second, third = (corners[:, i].unbind(-1) for i in range(3))
+    edges = torch.stack(edge_functions((first, second, third), column, row), dim=-1)
+    bary = edges / edges.sum(dim=-1, keepdim=True)
+    return bary, (bary * corners[:, :, 2]).sum(dim=-1)
