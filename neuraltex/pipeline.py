@@ -1,0 +1,56 @@
+"""The whole path, geometry to RGB, on one screen; one differentiable graph."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from neuraltex.cameras.camera import Camera
+from neuraltex.geometry.mesh import Mesh
+from neuraltex.raster import GBuffer, antialias, make_gbuffer, opposite_corners
+from neuraltex.shading import Shader
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A batch of rendered views.
+
+    Args:
+        rgb: `[B, H, W, 3]` sRGB-encoded colour, not clamped.
+        colour: `[B, 3, H, W]` the first three texture channels as they were looked up.
+        gbuffer: the surface that was shaded.
+    """
+
+    rgb: Float[Tensor, "B H W 3"]
+    colour: Float[Tensor, "B 3 H W"]
+    gbuffer: GBuffer
+
+
+def render(
+    mesh: Mesh, cameras: Camera, shader: Shader, *, opposite: Int[Tensor, "F 3"] | None = None, backend: str = "auto"
+) -> Rendering:
+    """Render a mesh through a learned shader.
+
+    Args:
+        mesh: the scene's flat buffers.
+        cameras: a batch `[B]` of cameras.
+        shader: what was learned for this mesh.
+        opposite: `[F, 3]` from `opposite_corners(mesh.faces)`, which depends on the faces alone: pass it where the
+            same mesh is rendered many times.
+        backend: as in `rasterize`.
+
+    Raises:
+        ValueError: as `rasterize`.
+
+    Differentiable in: mesh.verts, mesh.verts_uv, mesh.normals, K, w2c, and the shader's parameters.
+    """
+    gbuffer = make_gbuffer(mesh, cameras, backend)
+    features, colour = shader.features(gbuffer, cameras.ray_dirs())
+    if opposite is None:
+        opposite = opposite_corners(mesh.faces)
+    features = antialias(
+        features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, cameras
+    ).permute(0, 3, 1, 2)
+    return Rendering(rgb=shader.decode(features), colour=colour, gbuffer=gbuffer)

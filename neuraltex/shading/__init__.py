@@ -1,0 +1,21 @@
+"""Shading: surface buffers come in, colour goes out.
+
+A neural texture is looked up at each pixel's UV, modulated by spherical harmonics of its view direction, and turned
+into RGB by an image network; where no surface is seen, an environment texture is looked up by direction.
+"""
+
+from neuraltex.shading.decoders import PaperUNet, UNet, make_decoder
+from neuraltex.shading.shader import Shader, ShadingConfig
+from neuraltex.shading.spherical_harmonics import sh_basis
+from neuraltex.shading.texture import NeuralTexture, direction_to_square
+
+__all__ = [
+    "NeuralTexture",
+    "PaperUNet",
+    "Shader",
+    "ShadingConfig",
+    "UNet",
+    "direction_to_square",
+    "make_decoder",
+    "sh_basis",
+]

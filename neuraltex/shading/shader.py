@@ -1,0 +1,137 @@
+"""Surface buffers to RGB: neural texture, spherical harmonics, environment, image network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from tyro.conf import arg
+
+from neuraltex.errors import SettingError
+from neuraltex.raster.gbuffer import GBuffer
+from neuraltex.shading.decoders import make_decoder
+from neuraltex.shading.spherical_harmonics import sh_basis
+from neuraltex.shading.texture import NeuralTexture, direction_to_square
+
+# The channels that the paper multiplies by the nine functions of the view direction; the first three stay colour.
+MODULATED = slice(3, 12)
+ENVIRONMENT_LEVELS = 4
+
+
+@dataclass(frozen=True)
+class ShadingConfig:
+    """What is learned.
+
+    Args:
+        decoder: "default" is ours; "paper" is the renderer published in 2019, for comparison.
+        decoder_width: channels of the finest level of "default"; "paper" has those it was published with.
+        decoder_levels: resolutions of "default", each half the one before.
+        texture_size: texels along each side of the finest level of the neural texture.
+        texture_levels: levels of the texture pyramid.
+        texture_channels: features a texel, at least 12.
+        environment: learn what is seen behind the mesh, by direction; without it the background is black. None for
+            yes where the photographs have no masks.
+        environment_size: texels along each side of the environment's finest level.
+
+    Raises:
+        SettingError: a size or number of levels that cannot be.
+    """
+
+    # On the command line simply --decoder, not --shading.decoder: it is the choice people compare.
+    decoder: Annotated[Literal["default", "paper"], arg(prefix_name=False)] = "default"
+    decoder_width: int = 32
+    decoder_levels: int = 4
+    texture_size: int = 1024
+    texture_levels: int = 4
+    texture_channels: int = 16
+    environment: bool | None = None
+    environment_size: int = 128
+
+    def __post_init__(self) -> None:
+        if self.texture_channels < MODULATED.stop:
+            raise SettingError(f"texture_channels: expected {MODULATED.stop} or more, got {self.texture_channels}")
+        for name, size, levels in (
+            ("texture", self.texture_size, self.texture_levels),
+            ("environment", self.environment_size, ENVIRONMENT_LEVELS),
+        ):
+            if levels < 1 or size >> (levels - 1) < 1:
+                raise SettingError(f"{name}_size: expected a size that can be halved {levels - 1} times, got {size}")
+        if self.decoder_width < 1 or self.decoder_levels < 1:
+            raise SettingError(
+                f"decoder: expected a width and levels of 1 or more, got {self.decoder_width}, {self.decoder_levels}"
+            )
+
+
+class Shader(nn.Module):
+    """The learned half of the renderer.
+
+    Args:
+        config: sizes and choices.
+
+    Raises:
+        ValueError: a size that cannot be.
+    """
+
+    def __init__(self, config: ShadingConfig) -> None:
+        super().__init__()
+        self.config = config
+        channels = config.texture_channels
+        self.texture = NeuralTexture(
+            config.texture_size, config.texture_size, channels=channels, num_levels=config.texture_levels
+        )
+        self.environment = (
+            NeuralTexture(
+                config.environment_size, config.environment_size, channels=channels, num_levels=ENVIRONMENT_LEVELS
+            )
+            if config.environment is not False
+            else None
+        )
+        if config.decoder == "default":  # which adds to the first three channels: it starts from mid-grey
+            with torch.no_grad():
+                for texture in (self.texture, self.environment):
+                    if texture is not None:
+                        texture.levels[-1][:, :3] += 0.5
+        directional = 2 * 9 + 1 if config.decoder == "default" else 0
+        self.decoder = make_decoder(config.decoder, channels + directional, config.decoder_width, config.decoder_levels)
+
+    def features(
+        self, gbuffer: GBuffer, ray_dirs: Float[Tensor, "B H W 3"]
+    ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"]]:
+        """The decoder's input.
+
+        Args:
+            gbuffer: surface buffers `[B, H, W, ...]`.
+            ray_dirs: `[B, H, W, 3]` each pixel's unit direction, world, for what lies behind the mesh.
+
+        Returns:
+            `[B, C, H, W]` features, and the `[B, 3, H, W]` first channels before modulation, which training pulls
+            towards colour.
+
+        Differentiable in: gbuffer's uv, view_dirs and normals, ray_dirs, the texels.
+        """
+        covered = gbuffer.mask[:, None]
+        texels = self.texture(gbuffer.uv)
+        view_basis = sh_basis(gbuffer.view_dirs).permute(0, 3, 1, 2)
+        before, modulated, after = texels[:, :3], texels[:, MODULATED], texels[:, MODULATED.stop :]
+        surface = torch.cat([before, modulated * view_basis, after], dim=1)
+        behind = torch.zeros_like(surface)
+        if self.environment is not None and not bool(gbuffer.mask.all()):
+            behind = self.environment(direction_to_square(ray_dirs))
+        features = torch.where(covered, surface, behind)
+        colour = torch.where(covered, before, behind[:, :3])
+        if self.config.decoder == "default":
+            # Mirror directions are where highlights come from: what is reflected there is smooth in this direction.
+            facing = (gbuffer.view_dirs * gbuffer.normals).sum(-1, keepdim=True)
+            reflected = gbuffer.view_dirs - 2 * facing * gbuffer.normals
+            directional = torch.cat([view_basis, sh_basis(reflected).permute(0, 3, 1, 2)], dim=1) * covered
+            features = torch.cat([features, directional, covered.to(features.dtype)], dim=1)
+        return features, colour
+
+    def decode(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W 3"]:
+        """Features to sRGB-encoded colour, not clamped. Differentiable in: features, the network's weights."""
+        features = features.contiguous(memory_format=torch.channels_last)
+        rgb: Tensor = self.decoder(features)
+        return rgb.float().permute(0, 2, 3, 1) if rgb.dtype == torch.bfloat16 else rgb.permute(0, 2, 3, 1)
