@@ -31,6 +31,7 @@ setup(
         "trimesh>=4.4",
         "xatlas>=0.0.9",
         "imageio[pyav]>=2.34",
+        "av>=14",
         "pillow>=10",
         "opencv-python-headless>=4.9",
         "safetensors>=0.4.3",
