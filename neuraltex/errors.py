@@ -12,8 +12,8 @@ class NeuraltexError(Exception):
     """
 
 
-class SettingError(NeuraltexError, ValueError):
-    """A setting that cannot be: a wrong argument to code, a mistake to mend for who typed it on a command line."""
+class SettingError(NeuraltexError):
+    """A setting of a configuration that cannot be; the text names it, what was expected and what came."""
 
 
 class InputError(NeuraltexError):
