@@ -1,0 +1,249 @@
+"""The command line: `neuraltex demo | info | train | eval | render`."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import torch
+import tyro
+from rich.console import Console
+from tyro.conf import Positional, arg, subcommand
+
+from neuraltex.demo import run_demo
+from neuraltex.errors import NeuraltexError, SettingError
+from neuraltex.evaluation import evaluate
+from neuraltex.geometry import load_scene
+from neuraltex.rendering import make_path, render_run
+from neuraltex.shading import ShadingConfig
+from neuraltex.tables import metrics_table, parts_table
+from neuraltex.training import (
+    Budget,
+    Run,
+    RunConfig,
+    SourceConfig,
+    TrainingConfig,
+    defaults_for,
+    pick_device,
+    train,
+)
+
+console = Console(stderr=True)
+DEFAULT_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Demo:
+    """Train on the bundled scene, evaluate on views it never saw, and render a new camera path.
+
+    Args:
+        output: folder for the pictures, the video and the numbers.
+        minutes: minutes of training.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        small: a quarter of everything, to see that the installation works.
+    """
+
+    output: Annotated[Path, arg(aliases=["-o"])] = Path("demo")
+    minutes: float = 2.5
+    device: str = "auto"
+    small: bool = False
+
+    def __call__(self) -> None:
+        run_demo(self.output, self.minutes, pick_device(self.device), console, small=self.small)
+
+
+@dataclass(frozen=True)
+class Info:
+    """Tell what a mesh file holds: its parts, its materials, and whether its texture coordinates can be used.
+
+    Args:
+        mesh: an OBJ, GLB, glTF, PLY, STL or OFF file.
+        unwrap: which faces would get new texture coordinates.
+    """
+
+    mesh: Positional[Path]
+    unwrap: Literal["missing", "overlapping", "always", "never"] = "missing"
+
+    def __call__(self) -> None:
+        scene = load_scene(self.mesh, unwrap=self.unwrap)
+        out = Console()
+        out.print(parts_table(scene))
+        if scene.uv_report is not None:
+            out.print("texture coordinates of the file:")
+            for line in scene.uv_report.lines():
+                out.print(f"  {line}")
+        for change in scene.uv_changes:
+            out.print(f"  [yellow]{change}[/yellow]")
+
+
+@dataclass(frozen=True)
+class Train:
+    """Learn to photograph a mesh from a video or photographs of it, and their cameras.
+
+    Args:
+        mesh: an OBJ, GLB, glTF, PLY, STL or OFF file, in the cameras' world.
+        photos: a video, a folder of images, or a capture folder that holds its own cameras.
+        cameras: transforms.json, COLMAP model folder or poses_bounds.npy; not needed where `photos` holds them.
+        output: the run folder to make.
+        masks: folder of masks of the object, one an image; the rest is then neither learned nor rendered.
+        held_out: another capture folder to evaluate on; without it every 8th frame is held out, unless the cameras'
+            file says which.
+        minutes: minutes of training; 10 where neither this nor --steps is given.
+        steps: steps of training, instead of minutes.
+        size: longer side of the training images in pixels; the photographs' own where left out.
+        unwrap: which faces get new texture coordinates: those without ("missing"), also those that share texels
+            ("overlapping"), all ("always") or none ("never").
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        seed: of everything random.
+        resume: go on with the run in `output`.
+        shading: what is learned; the defaults suit the device.
+        training: how it is learned; the defaults suit the device.
+    """
+
+    mesh: Positional[Path]
+    photos: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+    cameras: Path | None = None
+    masks: Path | None = None
+    held_out: Path | None = None
+    minutes: float | None = None
+    steps: int | None = None
+    size: int | None = None
+    unwrap: Literal["missing", "overlapping", "always", "never"] = "missing"
+    device: str = "auto"
+    seed: int = 0
+    resume: bool = False
+    shading: ShadingConfig = field(default_factory=ShadingConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __call__(self) -> None:
+        minutes = DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
+        if self.size is not None and self.size < 16:
+            raise SettingError(f"--size {self.size}: expected at least 16 pixels")
+        source = SourceConfig(
+            mesh=str(self.mesh.resolve()),
+            photos=str(self.photos.resolve()),
+            cameras=_absolute(self.cameras),
+            masks=_absolute(self.masks),
+            held_out=_absolute(self.held_out),
+            size=self.size,
+            unwrap=self.unwrap,
+        )
+        config = RunConfig(source, self.shading, self.training, self.seed)
+        budget = Budget(steps=self.steps, minutes=minutes)
+        train(self.output, config, budget, pick_device(self.device), console, resume=self.resume)
+        console.print(f"trained: {self.output}; now: neuraltex eval {self.output}")
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Score a run on the views that were held out, beside the same mesh with an optimised ordinary texture.
+
+    Args:
+        run: a run folder.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+        baseline_steps: steps of the textured mesh's optimisation, one photograph each.
+    """
+
+    run: Positional[Path]
+    device: str = "auto"
+    baseline_steps: int = 600
+
+    def __call__(self) -> None:
+        run = Run.open(self.run)
+        metrics = evaluate(
+            run, pick_device(self.device), baseline_steps=self.baseline_steps, report=lambda text: console.print(text)
+        )
+        Console().print(metrics_table(metrics))
+        console.print(f"numbers: {self.run / 'metrics.json'}; pictures: {self.run / 'held_out'}")
+
+
+@dataclass(frozen=True)
+class Render:
+    """Render a camera path through a trained run.
+
+    Args:
+        run: a run folder.
+        path: "orbit", "spiral", "train" (the trajectory of the training cameras), or a JSON file: nerfstudio's
+            camera_path.json, or a transforms.json.
+        output: .mp4, .mov or .mkv, or a name without a suffix for a folder of PNG files.
+        smooth: take the cameras of the file for key poses, and fly through them smoothly in --frames frames.
+        frames: frames of the path, where no file gives them.
+        fps: frames a second, where no file gives them.
+        size: longer side in pixels; the training images' where left out.
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+    """
+
+    run: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+    path: str = "orbit"
+    smooth: bool = False
+    frames: int = 120
+    fps: float = 30.0
+    size: int | None = None
+    device: str = "auto"
+
+    def __call__(self) -> None:
+        if self.frames < 1:
+            raise SettingError(f"--frames {self.frames}: expected at least 1")
+        run = Run.open(self.run)
+        path = make_path(self.path, run.load_cameras(), num_frames=self.frames, fps=self.fps, smooth=self.smooth)
+        written = render_run(run, path, self.output, pick_device(self.device), size=self.size)
+        console.print(f"{written} frames: {self.output}")
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.resolve()) if path is not None else None
+
+
+def _device_of(words: Sequence[str]) -> torch.device:
+    """The device that the words of a command line ask for, so that --help shows the defaults that suit it."""
+    name = "auto"
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--device" and following:
+            name = following
+        elif word.startswith("--device="):
+            name = word.removeprefix("--device=")
+    return torch.device("cpu") if name.startswith("cpu") or not torch.cuda.is_available() else torch.device("cuda")
+
+
+def _commands(device: torch.device) -> Any:
+    """The union of all commands, with the training defaults of a device."""
+    shading, training = defaults_for(device)
+    missing = tyro.MISSING
+    train_default = Train(mesh=missing, photos=missing, output=missing, shading=shading, training=training)
+    return (
+        Annotated[Demo, subcommand("demo")]
+        | Annotated[Info, subcommand("info")]
+        | Annotated[Train, subcommand("train", default=train_default)]
+        | Annotated[Eval, subcommand("eval")]
+        | Annotated[Render, subcommand("render")]
+    )
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    console.print(f"[yellow]{message}[/yellow]")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run one command; exit with 2 and one sentence where its input cannot be used."""
+    words = list(sys.argv[1:] if words is None else words)
+    warnings.showwarning = _show_warning
+    try:
+        command = tyro.cli(
+            _commands(_device_of(words)),
+            prog="neuraltex",
+            description="Photographs of a mesh that were never taken.",
+            args=words,
+        )
+        command()
+    except NeuraltexError as error:
+        print(f"neuraltex: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("neuraltex: interrupted", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,10 @@
+"""Evaluation: a run folder comes in; measures on held-out views and pictures of them go out.
+
+The same surface with an optimised RGB texture is scored beside it, on the same views and pixels.
+"""
+
+from neuraltex.evaluation.evaluate import evaluate
+from neuraltex.evaluation.metrics import make_lpips, psnr, ssim
+from neuraltex.evaluation.textured_mesh import TexturedMesh, fit_textured_mesh
+
+__all__ = ["TexturedMesh", "evaluate", "fit_textured_mesh", "make_lpips", "psnr", "ssim"]

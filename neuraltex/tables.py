@@ -1,0 +1,50 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from neuraltex.geometry import Scene
+
+METHODS = {"ours": "neuraltex", "textured_mesh": "textured mesh"}
+MEASURES = {
+    "psnr": ("PSNR", "{:.2f} dB"),
+    "psnr_covered": ("PSNR on the mesh", "{:.2f} dB"),
+    "ssim": ("SSIM", "{:.4f}"),
+    "ssim_covered": ("SSIM on the mesh", "{:.4f}"),
+    "lpips": ("LPIPS", "{:.4f}"),
+}
+
+
+def metrics_table(metrics: dict[str, Any]) -> Table:
+    """The held-out measures of an evaluation, one row a method."""
+    held_out = metrics["held_out"]
+    shown = [name for name in MEASURES if any(scores.get(name) is not None for scores in held_out.values())]
+    table = Table(
+        title=f"{metrics['num_test']} held-out views, decoder {metrics['decoder']}, trained on {metrics['num_train']} "
+        f"views for {metrics['train_seconds']:.0f} s ({metrics['train_steps']} steps) on {metrics['train_device']}"
+    )
+    table.add_column("")
+    for name in shown:
+        table.add_column(MEASURES[name][0], justify="right")
+    for method, scores in held_out.items():
+        cells = ["-" if scores[name] is None else MEASURES[name][1].format(scores[name]) for name in shown]
+        table.add_row(METHODS.get(method, method), *cells)
+    return table
+
+
+def parts_table(scene: Scene) -> Table:
+    """The parts of a scene, one row each."""
+    table = Table(title=str(scene.source))
+    for name in ("part", "triangles", "vertices", "size", "materials"):
+        table.add_column(name, justify="left" if name in ("part", "materials") else "right")
+    for part in scene:
+        verts = part.world_verts
+        size = (verts.amax(0) - verts.amin(0)).tolist() if len(verts) else [0.0, 0.0, 0.0]
+        used = sorted(set(part.face_materials.tolist()))
+        names = [scene.materials[i].name for i in used if 0 <= i < len(scene.materials)]
+        extent = " x ".join(f"{side:.3g}" for side in size)
+        table.add_row(part.name, f"{len(part.faces):,}", f"{len(verts):,}", extent, ", ".join(names))
+    return table

@@ -1,0 +1,21 @@
+"""Training: a mesh, photographs and cameras come in; a run folder with a fitted shader goes out.
+
+Checkpoints are safetensors files that appear whole or not at all; training resumes from them.
+"""
+
+from neuraltex.training.config import Budget, TrainingConfig
+from neuraltex.training.run import Run, RunConfig, SourceConfig, pick_device
+from neuraltex.training.session import defaults_for, train
+from neuraltex.training.trainer import Trainer
+
+__all__ = [
+    "Budget",
+    "Run",
+    "RunConfig",
+    "SourceConfig",
+    "Trainer",
+    "TrainingConfig",
+    "defaults_for",
+    "pick_device",
+    "train",
+]

@@ -1,0 +1,67 @@
+"""Settings of a training run, one frozen dataclass a stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from neuraltex.errors import SettingError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How the learned part is fitted.
+
+    Args:
+        batch: crops a step.
+        crop: side of a training crop in pixels; photos smaller than it are taken whole.
+        zoom_share: share of the crops taken at another scale, through the camera.
+        zoom_range: how far those crops zoom in and out at most, a factor of 1 or more.
+        texture_rate: step size of the neural texture and the environment.
+        decoder_rate: step size of the image network.
+        texture_decay: pull of the finest texture level to zero, relative to its step size; coarser levels are pulled
+            less, the coarsest not at all.
+        structural_weight: share of the structural term in the loss, within [0, 1].
+        colour_weight: pull of the first three texture channels to the photographed colour.
+        warmup_steps: steps over which the step sizes rise from zero.
+        ema_decay: memory of the running average of the weights that is kept for rendering.
+        save_minutes: minutes between checkpoints.
+    """
+
+    batch: int = 4
+    crop: int = 512
+    zoom_share: float = 0.25
+    zoom_range: float = 1.5
+    texture_rate: float = 1e-2
+    decoder_rate: float = 1e-3
+    texture_decay: float = 0.05
+    structural_weight: float = 0.2
+    colour_weight: float = 0.1
+    warmup_steps: int = 100
+    ema_decay: float = 0.998
+    save_minutes: float = 2.0
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: a number of steps, or minutes of wall time; exactly one.
+
+    Raises:
+        SettingError: both or none given, or not above 0.
+    """
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        given = [value for value in (self.steps, self.minutes) if value is not None]
+        if len(given) != 1:
+            raise SettingError("budget: give either --steps or --minutes, not both and not neither")
+        if not given[0] > 0:
+            raise SettingError(f"budget: expected more than 0 steps or minutes, got {given[0]}")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """How much of the budget is used up, 0 to 1, after `step` steps and `seconds` of training."""
+        if self.steps is not None:
+            return min(step / self.steps, 1.0)
+        assert self.minutes is not None
+        return min(seconds / (60 * self.minutes), 1.0)

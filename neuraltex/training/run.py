@@ -1,0 +1,247 @@
+"""The run folder: everything needed to go on training, to evaluate and to render, without the original mesh file.
+
+config.json             settings, sources and device
+scene.safetensors       the parts, with the texture coordinates that were trained on
+cameras.safetensors     the photographs' cameras, which camera paths are made from
+checkpoint.safetensors  state of the training, for --resume
+model.safetensors       the weights to render with
+log/                    tensorboard
+metrics.json, held_out/ written by the evaluation
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+import neuraltex
+from neuraltex.cameras import Camera
+from neuraltex.capture import Capture, load_capture, with_held_out
+from neuraltex.errors import InputError, NeuraltexError
+from neuraltex.files import read_json, write_json
+from neuraltex.geometry import Scene
+from neuraltex.shading import Shader, ShadingConfig
+from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
+from neuraltex.training.config import TrainingConfig
+
+
+@dataclass(frozen=True)
+class SourceConfig:
+    """Where a run's data came from.
+
+    Args:
+        mesh: the mesh file.
+        photos: a video, a folder of images, or a capture folder.
+        cameras: camera file or model folder; None where the capture folder holds it.
+        masks: folder of masks; None where there are none or the cameras name them.
+        held_out: another capture folder to evaluate on, all of `photos` then being trained on; None to split `photos`.
+        size: longer side of the training images in pixels; None for the photographs' own.
+        unwrap: which faces got new texture coordinates.
+    """
+
+    mesh: str
+    photos: str
+    cameras: str | None = None
+    masks: str | None = None
+    held_out: str | None = None
+    size: int | None = None
+    unwrap: str = "missing"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides what a run learns, but for how long.
+
+    Args:
+        source: where its data came from.
+        shading: what is learned.
+        training: how.
+        seed: of the start and of the crops.
+        version: of the package that began the run.
+    """
+
+    source: SourceConfig
+    shading: ShadingConfig
+    training: TrainingConfig
+    seed: int = 0
+    version: str = neuraltex.__version__
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder.
+
+    Args:
+        folder: where it lies.
+        config: its settings.
+    """
+
+    folder: Path
+    config: RunConfig
+
+    @property
+    def checkpoint(self) -> Path:
+        """File of the training's state."""
+        return self.folder / "checkpoint.safetensors"
+
+    @property
+    def model(self) -> Path:
+        """File of the weights to render with."""
+        return self.folder / "model.safetensors"
+
+    @staticmethod
+    def create(folder: Path, config: RunConfig, scene: Scene) -> Run:
+        """Lay out a new run folder.
+
+        Raises:
+            NeuraltexError: the folder holds a run already; nothing of it is touched.
+            InputError: it cannot be written.
+        """
+        if (folder / "config.json").exists():
+            raise NeuraltexError(f"{folder} holds a run already; go on with it with --resume, or name another folder")
+        scene.save(folder / "scene.safetensors")
+        write_json(folder / "config.json", asdict(config))
+        return Run(folder, config)
+
+    @staticmethod
+    def open(folder: Path) -> Run:
+        """Read a run's settings.
+
+        Raises:
+            InputError: there is no run, or its settings are broken.
+        """
+        path = folder / "config.json"
+        if not path.is_file():
+            raise InputError(
+                folder, "is not a run folder, config.json is missing", hint="make one with neuraltex train"
+            )
+        values = read_json(path)
+        if not isinstance(values, dict) or set(values) != {f.name for f in fields(RunConfig)}:
+            raise InputError(path, "does not hold the settings of a run", hint="restore it or train again")
+        if not isinstance(values["seed"], int):
+            raise InputError(path, f"seed: a whole number was expected, got {values['seed']!r}")
+        config = RunConfig(
+            source=_read_fields(SourceConfig, values["source"], path, "source"),
+            shading=_read_fields(ShadingConfig, values["shading"], path, "shading"),
+            training=_read_fields(TrainingConfig, values["training"], path, "training"),
+            seed=values["seed"],
+            version=str(values["version"]),
+        )
+        return Run(folder, config)
+
+    def load_scene(self) -> Scene:
+        """The parts as they were trained on.
+
+        Raises:
+            InputError: the file is missing or broken.
+        """
+        return Scene.load(self.folder / "scene.safetensors")
+
+    def load_capture(self) -> Capture:
+        """Decode the photographs anew, as they were trained on.
+
+        Raises:
+            InputError: they have moved or changed.
+        """
+        return load_source(self.config.source)
+
+    def save_model(self, shader: Shader, state: dict[str, Any]) -> None:
+        """Write the weights to render with; `state` tells how they came about.
+
+        Raises:
+            InputError: they cannot be written; the ones before stay.
+        """
+        save_tensors(self.model, dict(shader.named_parameters()), state)
+
+    def load_model(self, device: torch.device) -> tuple[Shader, dict[str, Any]]:
+        """The trained shader, and what `save_model` was told.
+
+        Raises:
+            InputError: there is none yet, or it is broken or of other settings.
+        """
+        if not self.model.is_file():
+            raise InputError(self.folder, "holds no trained model yet", hint="finish it with neuraltex train --resume")
+        tensors, state = load_tensors(self.model)
+        shader = Shader(self.config.shading)
+        load_parameters(shader, tensors, self.model)
+        return shader.to(device).eval(), state
+
+    def save_cameras(self, capture: Capture) -> None:
+        """Keep the training cameras, from which paths are made."""
+        cameras = capture.cameras[capture.train_indices]
+        size = {"width": cameras.width, "height": cameras.height}
+        save_tensors(self.folder / "cameras.safetensors", {"K": cameras.K, "w2c": cameras.w2c}, size)
+
+    def load_cameras(self) -> Camera:
+        """The training cameras, as one batch.
+
+        Raises:
+            InputError: the file is missing or broken.
+        """
+        path = self.folder / "cameras.safetensors"
+        tensors, size = load_tensors(path)
+        try:
+            return Camera(tensors["K"], tensors["w2c"], int(size["width"]), int(size["height"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(path, f"does not hold cameras ({error})", hint="train again") from error
+
+
+def load_source(source: SourceConfig) -> Capture:
+    """Decode the photographs of a run.
+
+    Raises:
+        InputError: a file is missing or cannot be used.
+    """
+    capture = load_capture(
+        Path(source.photos),
+        Path(source.cameras) if source.cameras is not None else None,
+        size=source.size,
+        masks=Path(source.masks) if source.masks is not None else None,
+    )
+    if source.held_out is None:
+        return capture
+    return with_held_out(capture, load_capture(Path(source.held_out), size=source.size))
+
+
+Config = TypeVar("Config", SourceConfig, ShadingConfig, TrainingConfig)
+
+
+def _read_fields(kind: type[Config], values: object, path: Path, name: str) -> Config:
+    known = {f.name for f in fields(kind)}
+    if not isinstance(values, dict) or not set(values) <= known:
+        unknown = sorted(set(values) - known) if isinstance(values, dict) else values
+        raise InputError(path, f"{name}: unknown settings {unknown}", hint="was it written by another version?")
+    try:
+        return kind(**values)
+    except (TypeError, ValueError) as error:
+        raise InputError(path, f"{name}: {error}") from error
+
+
+def pick_device(name: str) -> torch.device:
+    """The device to compute on.
+
+    Args:
+        name: "auto" for a GPU where there is one, or a name that torch knows.
+
+    Raises:
+        NeuraltexError: torch does not know it or cannot use it.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise NeuraltexError(f"--device {name}: torch cannot use it ({reason}); try --device cpu") from error
+    return device
+
+
+def device_name(device: torch.device) -> str:
+    """A name a reader can place: the GPU's own, or "cpu" with its threads."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu, {torch.get_num_threads()} threads"

@@ -1,0 +1,158 @@
+"""One training run from files to a trained model: loading, progress, tensorboard, resuming."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from torch.utils.tensorboard import SummaryWriter
+
+from neuraltex.capture import Capture
+from neuraltex.errors import NeuraltexError
+from neuraltex.geometry import load_scene
+from neuraltex.pipeline import render
+from neuraltex.shading import Shader, ShadingConfig
+from neuraltex.training.config import Budget, TrainingConfig
+from neuraltex.training.losses import masked_mean
+from neuraltex.training.run import Run, RunConfig, device_name, load_source
+from neuraltex.training.sampler import Photos
+from neuraltex.training.trainer import Progress, Trainer
+
+# Looks at held-out views while training: how many times, and how many views.
+NUM_LOOKS, VIEWS_A_LOOK = 10, 2
+
+
+def defaults_for(device: torch.device) -> tuple[ShadingConfig, TrainingConfig]:
+    """Settings that suit a device: what a CPU can fit in minutes, or what a GPU can."""
+    if device.type == "cpu":
+        return (
+            ShadingConfig(decoder_width=16, decoder_levels=3, texture_size=512, environment_size=64),
+            TrainingConfig(batch=1, crop=160),
+        )
+    return ShadingConfig(), TrainingConfig()
+
+
+def train(
+    folder: Path, config: RunConfig, budget: Budget, device: torch.device, console: Console, *, resume: bool
+) -> Run:
+    """Train, or go on training, and leave a run folder that can be rendered from.
+
+    Args:
+        folder: of the run.
+        config: settings; with `resume` they must be those the run began with.
+        budget: how long in all, earlier parts included.
+        device: where to compute.
+        console: progress is shown here.
+        resume: go on with the run in `folder` if there is one.
+
+    Raises:
+        InputError: a file of the mesh, the photographs or the cameras cannot be used.
+        NeuraltexError: the folder holds another run, or training diverged.
+    """
+    if not resume and (folder / "config.json").exists():
+        raise NeuraltexError(f"{folder} holds a run already; go on with it with --resume, or name another folder")
+    if resume and (folder / "config.json").exists():
+        run = Run.open(folder)
+        _refuse_changes(run.config, config, folder)
+        capture = run.load_capture()
+    else:
+        run, capture = _begin(folder, config, console)
+    mesh = run.load_scene().flatten().to(device)
+    torch.manual_seed(run.config.seed)
+    shader = Shader(run.config.shading).to(device)
+    trainer = Trainer(
+        mesh,
+        Photos(capture, capture.train_indices, device),
+        shader,
+        run.config.training,
+        budget,
+        seed=run.config.seed,
+        checkpoint=run.checkpoint,
+    )
+    if run.checkpoint.exists():
+        trainer.restore()
+        console.print(f"going on from step {trainer.step}")
+    console.print(
+        f"training on {len(capture.train_indices)} views of {capture.cameras.width} x {capture.cameras.height} "
+        f"({len(capture.test_indices)} held out), {len(mesh.faces):,} faces, {device_name(device)}"
+    )
+    _fit(trainer, Photos(capture, capture.test_indices, device), run, console)
+    state = {"step": trainer.step, "seconds": trainer.seconds, "device": device_name(device)}
+    run.save_model(trainer.averaged_shader(), state)
+    return run
+
+
+def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capture]:
+    """Read everything before the first file is written, so that bad input leaves no run folder behind."""
+    source = config.source
+    scene = load_scene(source.mesh, unwrap=source.unwrap)  # type: ignore[arg-type]
+    for line in scene.uv_changes:
+        console.print(f"[yellow]{line}[/yellow]")
+    capture = load_source(source)
+    if config.shading.environment is None:
+        config = replace(config, shading=replace(config.shading, environment=capture.masks is None))
+    run = Run.create(folder, config, scene)
+    run.save_cameras(capture)
+    return run, capture
+
+
+def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
+    old, new = asdict(before), asdict(now)
+    changed = [
+        f"{part}.{name} (was {value}, now {new[part][name]})"
+        for part in ("source", "shading", "training")
+        for name, value in old[part].items()
+        # None left the choice to the photographs.
+        if new[part][name] not in (value, None) and name != "save_minutes"
+    ]
+    if before.seed != now.seed:
+        changed.append(f"seed (was {before.seed}, now {now.seed})")
+    if changed:
+        raise NeuraltexError(
+            f"--resume: {folder} was begun with other settings: {'; '.join(changed)}; give the same ones or name "
+            "another folder"
+        )
+
+
+def _fit(trainer: Trainer, held_out: Photos, run: Run, console: Console) -> None:
+    """Run the loop under a progress bar and tensorboard."""
+    columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"))
+    with Bar(*columns, console=console) as bar, SummaryWriter(str(run.folder / "log")) as writer:
+        task = bar.add_task("starting", total=1.0)
+        looks = {"next": 0.0, "psnr": math.nan}
+
+        def report(progress: Progress) -> None:
+            if progress.fraction >= looks["next"]:
+                looks["next"] = (math.floor(progress.fraction * NUM_LOOKS) + 1) / NUM_LOOKS
+                looks["psnr"] = _look(trainer, held_out)
+                writer.add_scalar("psnr/held_out", looks["psnr"], progress.step)
+            if progress.step % 20 == 0:
+                writer.add_scalar("loss/train", progress.loss, progress.step)
+                writer.add_scalar("psnr/train", progress.psnr, progress.step)
+            left = progress.seconds / max(progress.fraction, 1e-9) * (1 - progress.fraction)
+            bar.update(
+                task,
+                completed=progress.fraction,
+                description=f"step {progress.step}, training {progress.psnr:.1f} dB, held out {looks['psnr']:.1f} dB, "
+                f"{int(left) // 60}:{int(left) % 60:02d} left",
+            )
+
+        trainer.fit(report)
+        bar.update(task, completed=1.0)
+
+
+@torch.no_grad()
+def _look(trainer: Trainer, held_out: Photos) -> float:
+    """PSNR of the first few held-out views, for the eye only: the evaluation takes all of them."""
+    shader = trainer.averaged_shader()
+    errors = []
+    for index in range(min(VIEWS_A_LOOK, len(held_out))):
+        view = held_out.view(index)
+        rgb = render(trainer.mesh, view.cameras, shader, opposite=trainer.opposite).rgb.clamp(0, 1)
+        errors.append(float(masked_mean((rgb - view.target).square(), view.weight)))
+    return -10 * math.log10(max(sum(errors) / max(len(errors), 1), 1e-10)) if errors else math.nan

@@ -1,0 +1,223 @@
+"""The command line as a user meets it: the main job from files to pictures, and one clear sentence on bad input."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+
+from neuraltex import cli
+from neuraltex.cameras.nerfstudio import w2c_to_opengl
+from neuraltex.capture import read_video, write_image, write_video
+from neuraltex.geometry.mesh import Mesh
+from neuraltex.raster import make_gbuffer
+from neuraltex.training.checkpoint import load_tensors
+from tests.scenes import ring_cameras, uv_sphere
+
+SMALL = ["--device", "cpu", "--shading.texture-size", "32", "--shading.decoder-width", "4", "--training.crop", "32"]
+WIDTH, HEIGHT = 48, 36
+
+
+def write_obj(path: Path, mesh: Mesh) -> None:
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in mesh.verts.tolist()]
+    lines += [f"vt {u:.6f} {v:.6f}" for u, v in mesh.verts_uv.tolist()]
+    lines += ["o ball"]
+    for face, face_uv in zip(mesh.faces.tolist(), mesh.faces_uv.tolist(), strict=True):
+        lines.append("f " + " ".join(f"{v + 1}/{t + 1}" for v, t in zip(face, face_uv, strict=True)))
+    path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.fixture(scope="session")
+def thing(tmp_path_factory) -> Path:
+    """A folder with a ball, 16 photographs of it with cameras, and the same as a video."""
+    folder = tmp_path_factory.mktemp("thing")
+    mesh, cameras = uv_sphere(10, 16), ring_cameras(16, WIDTH, HEIGHT)
+    write_obj(folder / "ball.obj", mesh)
+    gbuffer = make_gbuffer(mesh, cameras)
+    stripes = 0.5 + 0.4 * torch.sin(gbuffer.uv[..., :1] * torch.tensor([12.0, 25.0, 40.0]))
+    images = torch.where(gbuffer.mask[..., None], stripes, cameras.ray_dirs() * 0.4 + 0.5)
+    pixels = (images * 255).round().to(torch.uint8).numpy()
+    c2w = w2c_to_opengl(cameras.w2c.double()).tolist()
+    K = cameras.K[0]
+    head = {"w": WIDTH, "h": HEIGHT, "fl_x": float(K[0, 0]), "fl_y": float(K[1, 1])}
+    head |= {"cx": float(K[0, 2]), "cy": float(K[1, 2])}
+    frames = [{"file_path": f"images/{i:02d}.png", "transform_matrix": m} for i, m in enumerate(c2w)]
+    (folder / "photos").mkdir()
+    for i, image in enumerate(pixels):
+        write_image(folder / "photos" / "images" / f"{i:02d}.png", image)
+    (folder / "photos" / "transforms.json").write_text(json.dumps({**head, "frames": frames}))
+    write_video(folder / "clip.mp4", pixels, 10.0)
+    frames = [{"file_path": "clip.mp4", "frame_index": i, "transform_matrix": m} for i, m in enumerate(c2w)]
+    (folder / "clip.json").write_text(json.dumps({**head, "frames": frames}))
+    return folder
+
+
+def run(*words: object) -> None:
+    cli.main([str(word) for word in words])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
+    """Run a command that must exit with 2 and one sentence; returns the sentence."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as caught:
+        run(*words)
+    assert caught.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("neuraltex: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.fixture(scope="session")
+def trained(thing, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "ball"
+    run("train", thing / "ball.obj", thing / "photos", "-o", folder, "--steps", 30, *SMALL)
+    return folder
+
+
+def test_main_job_from_a_video(thing, tmp_path):
+    folder = tmp_path / "ball"
+    run("train", thing / "ball.obj", thing / "clip.mp4", "--cameras", thing / "clip.json", "-o", folder, "--steps", 3,
+        "--size", 40, *SMALL)  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    assert config["source"]["size"] == 40
+    assert config["shading"]["environment"] is True
+    assert (folder / "model.safetensors").stat().st_size > 1000
+    assert list((folder / "log").glob("events.*"))
+
+
+def test_evaluation_writes_numbers_and_pictures(trained, capsys):
+    run("eval", trained, "--baseline-steps", 40, "--device", "cpu")
+    metrics = json.loads((trained / "metrics.json").read_text())
+    assert metrics["num_train"] == 14
+    assert metrics["num_test"] == 2
+    for method in ("ours", "textured_mesh"):
+        scores = metrics["held_out"][method]
+        assert 8 < scores["psnr"] < 60
+        assert 8 < scores["psnr_covered"] < 60
+        assert -1 <= scores["ssim"] <= 1
+    picture = iio.imread(trained / "held_out" / "000.png")
+    assert picture.shape == (HEIGHT, 3 * WIDTH + 8, 3)
+    photo = iio.imread(
+        Path(json.loads((trained / "config.json").read_text())["source"]["photos"]) / "images" / "00.png"
+    )
+    assert np.array_equal(picture[:, :WIDTH], photo), "the left picture is the held-out photograph itself"
+    assert "textured mesh" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["orbit", "spiral", "train"])
+def test_paths_are_rendered_to_videos(trained, tmp_path, path):
+    run("render", trained, "--path", path, "-o", tmp_path / "out.mp4", "--frames", 5, "--device", "cpu")
+    frames = read_video(tmp_path / "out.mp4").frames
+    assert len(frames) == 5
+    assert tuple(frames[0].shape) == (HEIGHT, WIDTH, 3)
+    assert np.asarray(frames[0]).std() > 5
+
+
+def test_a_path_file_is_rendered_to_pictures_of_another_size(trained, thing, tmp_path):
+    words = ["render", trained, "--path", thing / "clip.json", "--size", 24, "--device", "cpu"]
+    run(*words, "-o", tmp_path / "all")
+    assert len(list((tmp_path / "all").glob("*.png"))) == 16
+    run(*words, "--smooth", "--frames", 7, "-o", tmp_path / "smooth")
+    pictures = sorted((tmp_path / "smooth").glob("*.png"))
+    assert len(pictures) == 7
+    assert iio.imread(pictures[0]).shape == (18, 24, 3)
+
+
+def test_resuming_gives_the_same_model_and_refuses_other_settings(thing, trained, tmp_path, capsys, monkeypatch):
+    words = ["train", thing / "ball.obj", thing / "photos", "-o", tmp_path / "ball", "--steps", 30, *SMALL]
+    from neuraltex.training.trainer import Trainer
+
+    whole_save = Trainer.save
+
+    def killed(self):
+        whole_save(self)
+        if self.step >= 11:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "save", killed)
+    with pytest.raises(SystemExit):
+        run(*words, "--training.save-minutes", 0)
+    monkeypatch.setattr(Trainer, "save", whole_save)
+    assert not (tmp_path / "ball" / "model.safetensors").exists()
+    assert "finish it with neuraltex train --resume" in refused(capsys, "eval", tmp_path / "ball")
+    assert "was 48" not in refused(capsys, *words)
+    assert "shading.texture_levels (was 4, now 3)" in refused(capsys, *words, "--resume", "--shading.texture-levels", 3)
+    run(*words, "--resume")
+    resumed, _ = load_tensors(tmp_path / "ball" / "model.safetensors")
+    whole, _ = load_tensors(trained / "model.safetensors")
+    for name, values in whole.items():
+        assert torch.equal(values, resumed[name]), name
+
+
+def test_held_out_views_may_come_from_another_capture(thing, tmp_path):
+    folder = tmp_path / "ball"
+    run("train", thing / "ball.obj", thing / "clip.mp4", "--cameras", thing / "clip.json", "--held-out",
+        thing / "photos", "-o", folder, "--steps", 2, *SMALL)  # fmt: skip
+    run("eval", folder, "--baseline-steps", 2, "--device", "cpu")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert (metrics["num_train"], metrics["num_test"]) == (16, 16)
+
+
+def test_info_lists_the_parts(thing, capsys):
+    run("info", thing / "ball.obj")
+    assert "ball" in capsys.readouterr().out
+
+
+def test_every_command_has_help(capsys):
+    for command in ("demo", "info", "train", "eval", "render"):
+        with pytest.raises(SystemExit) as caught:
+            run(command, "--help")
+        assert caught.value.code == 0
+        assert len(capsys.readouterr().out) > 300
+
+
+def test_bad_input_is_one_sentence_and_leaves_nothing_behind(thing, trained, tmp_path, capsys):
+    obj, photos, out = thing / "ball.obj", thing / "photos", tmp_path / "run"
+    broken = tmp_path / "broken.obj"
+    broken.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 9\n")
+    junk = tmp_path / "junk.json"
+    junk.write_text('{"frames": [}')
+    cases = [
+        (["train", tmp_path / "no.obj", photos, "-o", out], "no.obj"),
+        (["train", broken, photos, "-o", out], "broken.obj, line 4"),
+        (["train", obj, tmp_path / "no.mp4", "-o", out], "no.mp4: does not exist"),
+        (["train", obj, thing / "clip.mp4", "-o", out], "--cameras"),
+        (["train", obj, thing / "clip.mp4", "--cameras", junk, "-o", out], "junk.json, line 1: is not valid JSON"),
+        (["train", obj, photos, "-o", out, "--steps", 3, "--minutes", 1], "either --steps or --minutes"),
+        (["train", obj, photos, "-o", out, "--size", 4], "--size 4"),
+        (["train", obj, photos, "-o", out, "--device", "tpu9"], "--device tpu9"),
+        (["train", obj, photos, "-o", out, "--shading.texture-levels", 12], "texture_size: expected"),
+        (["train", obj, photos, "-o", trained], "holds a run already"),
+        (["eval", tmp_path], "is not a run folder"),
+        (["render", trained, "-o", tmp_path / "a.gif"], "a.gif"),
+        (["render", trained, "--path", "zigzag", "-o", tmp_path / "a.mp4"], "zigzag"),
+        (["render", trained, "--path", tmp_path / "none.json", "-o", tmp_path / "a.mp4"], "none.json"),
+        (["render", trained, "--frames", 0, "-o", tmp_path / "a.mp4"], "--frames 0"),
+    ]
+    before = sorted(p.name for p in tmp_path.iterdir())
+    for words, expected in cases:
+        assert expected in refused(capsys, *words), words
+    assert sorted(p.name for p in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "expected"),
+    [
+        ("config.json", "{", "config.json, line 1: is not valid JSON"),
+        ("config.json", "[]", "does not hold the settings of a run"),
+        ("model.safetensors", "garbage", "is not a checkpoint of neuraltex or was cut short"),
+        ("scene.safetensors", "garbage", "scene.safetensors"),
+        ("cameras.safetensors", "", "is not a checkpoint of neuraltex or was cut short"),
+    ],
+)
+def test_a_damaged_run_folder_names_the_file(trained, tmp_path, capsys, file, content, expected):
+    for path in trained.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / file).write_text(content)
+    assert expected in refused(capsys, "render", tmp_path, "-o", tmp_path / "a.mp4", "--frames", 2)
+    assert not (tmp_path / "a.mp4").exists()
