@@ -72,7 +72,7 @@ class Shader(nn.Module):
         config: sizes and choices.
 
     Raises:
-        ValueError: a size that cannot be.
+        SettingError: a size that cannot be.
     """
 
     def __init__(self, config: ShadingConfig) -> None:
