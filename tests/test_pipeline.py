@@ -57,6 +57,19 @@ def test_without_an_environment_nothing_behind_the_mesh_matters():
     assert (colour.permute(0, 2, 3, 1)[outside] == 0).all()
 
 
+def test_a_view_of_nothing_is_background_with_gradients():
+    shader = small_shader()
+    mesh, cameras = uv_sphere(), ring_cameras(1, 45, 33)
+    away = Camera(cameras.K, cameras.w2c.clone(), 45, 33)
+    away.w2c[:, 0, 3] += 50
+    rendering = render(mesh, away, shader)
+    assert not rendering.gbuffer.mask.any()
+    rendering.rgb.sum().backward()
+    assert shader.environment is not None
+    assert shader.environment.levels[0].grad is not None
+    assert shader.environment.levels[0].grad.abs().sum() > 0
+
+
 def _scalar(mesh, cameras, shader, weights):
     """A number that depends on every pixel in another way."""
     return (render(mesh, cameras, shader, opposite=opposite_corners(mesh.faces)).rgb * weights).sum()

@@ -107,5 +107,5 @@ def interpolate(
 
     Differentiable in: values, bary.
     """
-    corners = values.index_select(0, indices.index_select(0, face).reshape(-1)).view(len(face), 3, -1)
+    corners = values.index_select(0, indices.index_select(0, face).reshape(-1)).view(len(face), 3, values.shape[1])
     return torch.einsum("mk,mkc->mc", bary, corners)

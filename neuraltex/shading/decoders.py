@@ -69,7 +69,8 @@ class UNet(nn.Module):
         for level in range(len(self.up) - 1, -1, -1):
             image = interpolate(self.narrow[level](image), scale_factor=2, mode="bilinear", align_corners=False)
             image = self.up[level](torch.cat([image, skips[level]], dim=1))
-        return features[:, :3] + self.to_rgb(image)[..., : features.shape[2], : features.shape[3]]
+        # The sum in full precision, whatever the network computed in.
+        return features[:, :3] + self.to_rgb(image).to(features.dtype)[..., : features.shape[2], : features.shape[3]]
 
 
 class PaperUNet(nn.Module):

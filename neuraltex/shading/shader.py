@@ -131,7 +131,13 @@ class Shader(nn.Module):
         return features, colour
 
     def decode(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W 3"]:
-        """Features to sRGB-encoded colour, not clamped. Differentiable in: features, the network's weights."""
+        """Features to sRGB-encoded colour, not clamped; on CUDA the network computes in bfloat16.
+
+        Differentiable in: features, the network's weights.
+        """
         features = features.contiguous(memory_format=torch.channels_last)
-        rgb: Tensor = self.decoder(features)
-        return rgb.float().permute(0, 2, 3, 1) if rgb.dtype == torch.bfloat16 else rgb.permute(0, 2, 3, 1)
+        # Only the network: positions and directions lose their meaning at 8 bits of mantissa.
+        narrow = features.is_cuda and features.dtype == torch.float32
+        with torch.autocast("cuda", dtype=torch.bfloat16, enabled=narrow):
+            rgb: Tensor = self.decoder(features)
+        return rgb.to(features.dtype).permute(0, 2, 3, 1)
