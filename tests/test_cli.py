@@ -99,7 +99,15 @@ def test_evaluation_writes_numbers_and_pictures(trained, capsys):
         assert 8 < scores["psnr"] < 60
         assert 8 < scores["psnr_covered"] < 60
         assert -1 <= scores["ssim"] <= 1
+    mesh, cameras = uv_sphere(10, 16), ring_cameras(16, WIDTH, HEIGHT)
+    covered = make_gbuffer(mesh, cameras[:9:8]).mask
+    assert metrics["covered_share"] == pytest.approx(float(covered.float().mean()), abs=1e-3)
     picture = iio.imread(trained / "held_out" / "000.png")
+    photo, ours = (picture[:, left : left + WIDTH] / 255.0 for left in (0, WIDTH + 4))
+    for name, mask in (("psnr", covered[0] | True), ("psnr_covered", covered[0])):
+        error = np.square(photo - ours)[mask.numpy()].mean()
+        # 8-bit pictures round: measured 0.01 dB
+        assert metrics["per_view"][0]["ours"][name] == pytest.approx(-10 * np.log10(error), abs=0.1)
     assert picture.shape == (HEIGHT, 3 * WIDTH + 8, 3)
     photo = iio.imread(
         Path(json.loads((trained / "config.json").read_text())["source"]["photos"]) / "images" / "00.png"
@@ -160,6 +168,8 @@ def test_held_out_views_may_come_from_another_capture(thing, tmp_path):
     run("eval", folder, "--baseline-steps", 2, "--device", "cpu")
     metrics = json.loads((folder / "metrics.json").read_text())
     assert (metrics["num_train"], metrics["num_test"]) == (16, 16)
+    photo = iio.imread(thing / "photos" / "images" / "05.png")
+    assert np.array_equal(iio.imread(folder / "held_out" / "005.png")[:, :WIDTH], photo)
 
 
 def test_info_lists_the_parts(thing, capsys):

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
 
 import neuraltex
 from neuraltex.cameras import Camera
 from neuraltex.capture import Capture, load_capture, with_held_out
-from neuraltex.errors import InputError, NeuraltexError
+from neuraltex.errors import InputError, NeuraltexError, SettingError
 from neuraltex.files import read_json, write_json
 from neuraltex.geometry import Scene
 from neuraltex.shading import Shader, ShadingConfig
@@ -121,7 +121,7 @@ class Run:
         values = read_json(path)
         if not isinstance(values, dict) or set(values) != {f.name for f in fields(RunConfig)}:
             raise InputError(path, "does not hold the settings of a run", hint="restore it or train again")
-        if not isinstance(values["seed"], int):
+        if not _fits(values["seed"], int):
             raise InputError(path, f"seed: a whole number was expected, got {values['seed']!r}")
         config = RunConfig(
             source=_read_fields(SourceConfig, values["source"], path, "source"),
@@ -214,10 +214,33 @@ def _read_fields(kind: type[Config], values: object, path: Path, name: str) -> C
     if not isinstance(values, dict) or not set(values) <= known:
         unknown = sorted(set(values) - known) if isinstance(values, dict) else values
         raise InputError(path, f"{name}: unknown settings {unknown}", hint="was it written by another version?")
+    for key, hint in get_type_hints(kind).items():
+        if key in values and not _fits(values[key], hint):
+            raise InputError(path, f"{name}.{key}: {_describe(hint)} was expected, got {values[key]!r}")
     try:
         return kind(**values)
-    except (TypeError, ValueError) as error:
+    except (TypeError, SettingError) as error:
         raise InputError(path, f"{name}: {error}") from error
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value read from JSON is of the annotated kind; an int will do for a float, a bool for neither."""
+    if get_origin(hint) is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    if get_args(hint):
+        return any(_fits(value, choice) for choice in get_args(hint))
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+def _describe(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
+    if get_origin(hint) is Literal:
+        return " or ".join(repr(choice) for choice in get_args(hint))
+    if get_args(hint):
+        return " or ".join(_describe(choice) for choice in get_args(hint))
+    return names[hint]
 
 
 def pick_device(name: str) -> torch.device:

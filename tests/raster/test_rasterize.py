@@ -89,6 +89,11 @@ def test_floor_that_passes_under_the_camera_is_kept():
 
 def test_near_plane_cuts_what_is_closer():
     mesh, camera = floor_under_camera()
+    # Rolled, so that the cut runs slantwise over the picture and no bounding box follows it.
+    turn = torch.deg2rad(torch.tensor(35.0))
+    roll = torch.eye(4)
+    roll[:2, :2] = torch.stack([turn.cos(), -turn.sin(), turn.sin(), turn.cos()]).view(2, 2)
+    camera = Camera(camera.K, roll @ camera.w2c, camera.width, camera.height)
     fragments = rasterize(mesh.verts, mesh.faces, camera, near=3.0)
     seen = fragments.zbuf[fragments.mask]
     assert len(seen) > 0
