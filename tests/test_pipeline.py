@@ -27,10 +27,9 @@ def small_shader(*, seed: int = 0, dtype: torch.dtype = torch.float32, **changes
         }
     )
     shader = Shader(config).to(dtype)
-    with torch.no_grad():  # textures as contrasted as trained ones
-        for texture in (shader.texture, shader.environment):
-            for level in texture.levels if texture is not None else []:
-                level.mul_(10)
+    for texture in (shader.texture, shader.environment):
+        for level in texture.levels if texture is not None else []:
+            torch.nn.init.normal_(level, std=0.5)
     return shader
 
 

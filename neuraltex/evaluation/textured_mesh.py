@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from neuraltex.cameras.camera import Camera
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import make_gbuffer
-from neuraltex.shading import NeuralTexture, direction_to_square
+from neuraltex.shading import EnvironmentTexture, NeuralTexture
 from neuraltex.training.losses import masked_mean
 from neuraltex.training.sampler import Photos
 
@@ -29,14 +29,10 @@ class TexturedMesh(nn.Module):
     def __init__(self, texture_size: int, environment_size: int | None) -> None:
         super().__init__()
         self.texture = NeuralTexture(texture_size, texture_size, channels=3, num_levels=5)
-        self.environment = (
-            NeuralTexture(environment_size, environment_size, channels=3, num_levels=4) if environment_size else None
-        )
+        self.environment = EnvironmentTexture(environment_size, channels=3, num_levels=4) if environment_size else None
         with torch.no_grad():
             for texture in (self.texture, self.environment):
                 if texture is not None:
-                    for level in texture.levels:
-                        level.zero_()
                     texture.levels[-1].fill_(0.5)
 
     def forward(self, mesh: Mesh, cameras: Camera) -> Float[Tensor, "B H W 3"]:
@@ -45,7 +41,7 @@ class TexturedMesh(nn.Module):
         rgb = self.texture(gbuffer.uv).permute(0, 2, 3, 1)
         behind = torch.zeros_like(rgb)
         if self.environment is not None and not bool(gbuffer.mask.all()):
-            behind = self.environment(direction_to_square(cameras.ray_dirs())).permute(0, 2, 3, 1)
+            behind = self.environment(cameras.ray_dirs()).permute(0, 2, 3, 1)
         return torch.where(gbuffer.mask[..., None], rgb, behind)
 
 

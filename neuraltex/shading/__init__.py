@@ -7,9 +7,10 @@ into RGB by an image network; where no surface is seen, an environment texture i
 from neuraltex.shading.decoders import PaperUNet, UNet, make_decoder
 from neuraltex.shading.shader import Shader, ShadingConfig
 from neuraltex.shading.spherical_harmonics import sh_basis
-from neuraltex.shading.texture import NeuralTexture, direction_to_square
+from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture, direction_to_square
 
 __all__ = [
+    "EnvironmentTexture",
     "NeuralTexture",
     "PaperUNet",
     "Shader",

@@ -14,7 +14,7 @@ from neuraltex.errors import SettingError
 from neuraltex.raster.gbuffer import GBuffer
 from neuraltex.shading.decoders import make_decoder
 from neuraltex.shading.spherical_harmonics import sh_basis
-from neuraltex.shading.texture import NeuralTexture, direction_to_square
+from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture
 
 # The channels that the paper multiplies by the nine functions of the view direction; the first three stay colour.
 MODULATED = slice(3, 12)
@@ -83,9 +83,7 @@ class Shader(nn.Module):
             config.texture_size, config.texture_size, channels=channels, num_levels=config.texture_levels
         )
         self.environment = (
-            NeuralTexture(
-                config.environment_size, config.environment_size, channels=channels, num_levels=ENVIRONMENT_LEVELS
-            )
+            EnvironmentTexture(config.environment_size, channels=channels, num_levels=ENVIRONMENT_LEVELS)
             if config.environment is not False
             else None
         )
@@ -119,7 +117,7 @@ class Shader(nn.Module):
         surface = torch.cat([before, modulated * view_basis, after], dim=1)
         behind = torch.zeros_like(surface)
         if self.environment is not None and not bool(gbuffer.mask.all()):
-            behind = self.environment(direction_to_square(ray_dirs))
+            behind = self.environment(ray_dirs)
         features = torch.where(covered, surface, behind)
         colour = torch.where(covered, before, behind[:, :3])
         if self.config.decoder == "default":

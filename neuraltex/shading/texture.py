@@ -7,14 +7,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
-INIT_STD = 0.05
-
 
 class NeuralTexture(nn.Module):
     """Learned features on the unit square, coarse to fine like a Laplacian pyramid.
 
     Level 0 is the finest; level l has half the texels of level l - 1 each way. The features at a point are the sum over
-    levels, so coarse levels carry what neighbouring texels share and fill what no view saw.
+    levels, so coarse levels carry what neighbouring texels share and fill what no view saw. All start at zero: the
+    network's gradient makes texels differ, and texels that no view saw show what lies around them, not noise.
 
     Args:
         height, width: texels of the finest level.
@@ -35,7 +34,7 @@ class NeuralTexture(nn.Module):
                 f"{height} x {width} texels, {channels} channels"
             )
         self.levels = nn.ParameterList(
-            INIT_STD * torch.randn(1, channels, height >> level, width >> level) for level in range(num_levels)
+            torch.zeros(1, channels, height >> level, width >> level) for level in range(num_levels)
         )
 
     @property
@@ -55,12 +54,20 @@ class NeuralTexture(nn.Module):
 
         Differentiable in: uv, the texels.
         """
-        batch, height, width, _ = uv.shape
+        return self._lookup(torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1))
+
+    def _lookup(self, grid: Float[Tensor, "B H W 2"], *, wrap: bool = False) -> Float[Tensor, "B C H W"]:
+        """Sample at coordinates within [-1, 1], row coordinates downwards."""
+        batch, height, width, _ = grid.shape
         # One tall image: the texture is then read once, not copied for each view of the batch.
-        grid = torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1).view(1, batch * height, width, 2)
+        grid = grid.reshape(1, batch * height, width, 2)
         total: Tensor | float = 0.0
         for level in self.levels:
-            total = total + grid_sample(level.to(grid.dtype), grid, padding_mode="border", align_corners=False)
+            texels, places = level.to(grid.dtype), grid
+            if wrap:
+                size = grid.new_tensor([level.shape[3], level.shape[2]])
+                texels, places = _fold_over(texels), grid * (size / (size + 2))
+            total = total + grid_sample(texels, places, padding_mode="border", align_corners=False)
         assert isinstance(total, Tensor)
         return total.view(self.channels, batch, height, width).transpose(0, 1)
 
@@ -68,6 +75,41 @@ class NeuralTexture(nn.Module):
         """How strongly each level is pulled to zero: 1 on the finest, falling linearly to 0 on the coarsest."""
         last = len(self.levels) - 1
         return [1.0 - level / last if last else 0.0 for level in range(last + 1)]
+
+
+class EnvironmentTexture(NeuralTexture):
+    """Learned features on the sphere of directions, stored on an unfolded octahedron.
+
+    Args:
+        size: texels along each side of the finest level.
+        channels: features a texel.
+        num_levels: levels of the pyramid.
+
+    Raises:
+        ValueError: as `NeuralTexture`.
+    """
+
+    def __init__(self, size: int, *, channels: int = 16, num_levels: int = 4) -> None:
+        super().__init__(size, size, channels=channels, num_levels=num_levels)
+
+    def forward(self, directions: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B C H W"]:
+        """Sample the pyramid by direction, without a seam anywhere.
+
+        Args:
+            directions: `[B, H, W, 3]`, any length above 0.
+
+        Returns:
+            `[B, C, H, W]`.
+
+        Differentiable in: directions, the texels.
+        """
+        return self._lookup(2 * direction_to_square(directions) - 1, wrap=True)
+
+
+def _fold_over(texels: Tensor) -> Tensor:
+    """A border of one texel, taken from where the octahedron's outline continues: the same side, mirrored."""
+    texels = torch.cat([texels[..., :1, :].flip(-1), texels, texels[..., -1:, :].flip(-1)], dim=-2)
+    return torch.cat([texels[..., :1].flip(-2), texels, texels[..., -1:].flip(-2)], dim=-1)
 
 
 def direction_to_square(directions: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 2"]:
