@@ -8,8 +8,6 @@ that are exactly opposite, so no pixel falls between them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -33,20 +31,31 @@ def project_homogeneous(verts: Float[Tensor, "*batch V 3"], cameras: Camera) -> 
     return verts @ to_pixels[:, :, :3].transpose(-1, -2) + to_pixels[:, None, :, 3]
 
 
-def edge_functions(corners: Sequence[tuple[Tensor, ...]], column: Tensor, row: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def edge_functions(
+    x: Float[Tensor, "3 N"],
+    y: Float[Tensor, "3 N"],
+    z: Float[Tensor, "3 N"] | None,
+    column: Float[Tensor, "N"],
+    row: Float[Tensor, "N"],
+) -> tuple[Tensor, Tensor, Tensor]:
     """The three homogeneous edge functions of triangles at pixel centres.
 
     Args:
-        corners: three `(x * z, y * z, z)` triples of tensors that broadcast with `column`.
-        column, row: pixel centres.
+        x, y: `[3, N]` columns and rows of the corners, times z.
+        z: `[3, N]` their depths; None where x and y are divided by them already, which stands for z = 1.
+        column, row: `[N]` pixel centres.
 
     Returns:
-        `e0, e1, e2`; `e_i / (e0 + e1 + e2)` is the perspective-correct barycentric of corner i. All three have the
-        sign of their sum where the pixel's line of sight meets the triangle.
+        `e0, e1, e2`; `e_i / (e0 + e1 + e2)` is the perspective-correct barycentric of corner i (for z = 1 the one on
+        the screen). All three have the sign of their sum where the pixel's line of sight meets the triangle.
 
-    Differentiable in: corners.
+    Differentiable in: x, y, z.
     """
-    (q0x, q0y), (q1x, q1y), (q2x, q2y) = ((x - column * z, y - row * z) for x, y, z in corners)
+    if z is None:
+        q = [(x[i] - column, y[i] - row) for i in range(3)]
+    else:
+        q = [(x[i] - column * z[i], y[i] - row * z[i]) for i in range(3)]
+    (q0x, q0y), (q1x, q1y), (q2x, q2y) = q
     return q1x * q2y - q1y * q2x, q2x * q0y - q2y * q0x, q0x * q1y - q0y * q1x
 
 
@@ -64,7 +73,7 @@ def barycentrics(
 
     Differentiable in: corners.
     """
-    first, second, third = (corners[:, i].unbind(-1) for i in range(3))
-    edges = torch.stack(edge_functions((first, second, third), column, row), dim=-1)
+    x, y, z = corners.permute(2, 1, 0).unbind(0)
+    edges = torch.stack(edge_functions(x, y, z, column, row), dim=-1)
     bary = edges / edges.sum(dim=-1, keepdim=True)
     return bary, (bary * corners[:, :, 2]).sum(dim=-1)

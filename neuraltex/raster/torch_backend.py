@@ -58,30 +58,44 @@ def _draw(
     near: float,
 ) -> None:
     """Let `faces` compete for the pixels of one view, in place."""
-    left, right, top, bottom = _pixel_boxes(projected, faces, height, width, near)
-    columns = (right - left).clamp_(min=0)
-    counts = columns * (bottom - top).clamp_(min=0)
-    kept = counts.nonzero().squeeze(1)
-    if len(kept) == 0:
-        return
-    counts = counts.index_select(0, kept)
-    ends = counts.cumsum(0)
-    boxes = torch.stack([left, top, columns]).index_select(1, kept)
-    boxes = torch.cat([boxes, (ends - counts)[None]])
-    corner_ids = faces.index_select(0, kept).t().reshape(-1)
-    corners = projected.t().contiguous().index_select(1, corner_ids).view(9, -1)  # xyz x corner, face
-    for low, high in _split(ends):
-        size = counts[low:high]
-        owner = torch.repeat_interleave(torch.arange(low, high, device=size.device), size)
-        column, row, owner_columns, begin = boxes.index_select(1, owner).unbind(0)
-        rank = torch.arange(len(owner), device=size.device) + (ends[low] - counts[low]) - begin
-        rows_down = rank.div(owner_columns, rounding_mode="floor")
-        row = row + rows_down
-        column = column + rank - rows_down * owner_columns
-        hit, bits = _cover(corners, owner, column, row, near)
-        face = kept.index_select(0, owner.index_select(0, hit)) + first_face
-        pixel = (row * width + column).index_select(0, hit)
-        words.scatter_reduce_(0, pixel, (bits << 32) | face, reduce="amin")
+    boxes, crossing = _pixel_boxes(projected, faces, height, width, near)
+    left, right, top, bottom = boxes
+    counts = (right - left).clamp_(min=0) * (bottom - top).clamp_(min=0)
+    groups = [(False, counts)]
+    if crossing is not None:
+        groups = [(False, counts * ~crossing), (True, counts * crossing)]
+    for behind, group_counts in groups:
+        kept = group_counts.nonzero().squeeze(1)
+        if len(kept) == 0:
+            continue
+        corners = _corners(projected, faces.index_select(0, kept), flat=not behind)
+        spans = torch.stack([left, top, right - left]).index_select(1, kept)
+        sizes = counts.index_select(0, kept).to(torch.int64)
+        ends = sizes.cumsum(0)
+        for low, high in _split(ends):
+            owner, column, row = _enumerate(spans[:, low:high], sizes[low:high])
+            hit, depth_bits = _cover(corners[:, low:high], owner, column, row, near, flat=not behind)
+            face = kept[low:high].index_select(0, owner.index_select(0, hit)) + first_face
+            pixel = (row * width + column).index_select(0, hit).to(torch.int64)
+            words.scatter_reduce_(0, pixel, (depth_bits << 32) | face, reduce="amin")
+
+
+def _corners(projected: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], *, flat: bool) -> Float[Tensor, "9 F"]:
+    """Each face's corners as rows x0 x1 x2 y0 y1 y2 z0 z1 z2; x and y are divided by z already where `flat`."""
+    rows = projected.t().contiguous()
+    if flat:
+        rows = torch.cat([rows[:2] / rows[2], rows[2:]])
+    return rows.index_select(1, faces.t().reshape(-1)).view(9, -1)
+
+
+def _enumerate(spans: Int[Tensor, "3 F"], sizes: Int[Tensor, "F"]) -> tuple[Tensor, Tensor, Tensor]:
+    """All pixels of all boxes: the face each belongs to, its column and its row, int32 `[N]` each."""
+    owner = torch.repeat_interleave(torch.arange(len(sizes), dtype=torch.int32, device=sizes.device), sizes)
+    begin = (sizes.cumsum(0) - sizes).to(torch.int32)
+    left, top, columns, begin = torch.cat([spans, begin[None]]).index_select(1, owner).unbind(0)
+    rank = torch.arange(len(owner), dtype=torch.int32, device=sizes.device) - begin
+    down = rank.div(columns, rounding_mode="floor")
+    return owner, left + rank - down * columns, top + down
 
 
 def _split(ends: Int[Tensor, "F"]) -> list[tuple[int, int]]:
@@ -96,8 +110,12 @@ def _split(ends: Int[Tensor, "F"]) -> list[tuple[int, int]]:
 
 def _pixel_boxes(
     projected: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], height: int, width: int, near: float
-) -> tuple[Tensor, ...]:
-    """Half-open pixel ranges `left, right, top, bottom`, int64 `[F]` each, of the centres a face can cover."""
+) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """Pixels whose centres a face can cover, and which faces cross the near plane.
+
+    Returns:
+        Half-open ranges `left, right, top, bottom`, int32 `[F]` each, and a mask `[F]`, None where no face crosses.
+    """
     x, y, z = projected.t().contiguous().unbind(0)
     ahead = z >= near
     all_ahead = bool(ahead.all())
@@ -109,21 +127,21 @@ def _pixel_boxes(
         bounds.append(torch.minimum(torch.minimum(first, second), third))
         bounds.append(torch.maximum(torch.maximum(first, second), third))
     left, right, top, bottom = bounds
-    drawable = torch.ones_like(left, dtype=torch.bool)
+    # Comparisons with what is not a number are false: such a face covers nothing.
+    drawable = (left <= right) & (top <= bottom)
+    crossing = None
     if not all_ahead:
         num_ahead = torch.stack([ahead.index_select(0, ids) for ids in corner_ids]).sum(dim=0)
-        drawable = num_ahead > 0
-        crossing = (drawable & (num_ahead < 3)).nonzero().squeeze(1)
-        if len(crossing) > 0:
-            clipped = _clipped_bounds(projected[faces[crossing]], near)
-            for bound, values in zip(bounds, clipped, strict=True):
-                bound[crossing] = values
-    # Comparisons with what is not a number are false: such a face covers nothing.
-    drawable = drawable & (left <= right) & (top <= bottom)
+        crossing = (num_ahead > 0) & (num_ahead < 3)
+        cut = crossing.nonzero().squeeze(1)
+        if len(cut) > 0:
+            for bound, values in zip(bounds, _clipped_bounds(projected[faces[cut]], near), strict=True):
+                bound[cut] = values
+        drawable = (num_ahead > 0) & (left <= right) & (top <= bottom)
     columns = (_first_pixel(left, width), _last_pixel(right, width))
     rows = (_first_pixel(top, height), _last_pixel(bottom, height))
-    nothing = torch.zeros_like(columns[0])
-    return tuple(torch.where(drawable, bound, nothing).to(torch.int64) for bound in (*columns, *rows))
+    nothing = torch.zeros_like(left)
+    return tuple(torch.where(drawable, bound, nothing).to(torch.int32) for bound in (*columns, *rows)), crossing
 
 
 def _first_pixel(low: Float[Tensor, "F"], size: int) -> Float[Tensor, "F"]:
@@ -150,27 +168,40 @@ def _clipped_bounds(corners: Float[Tensor, "F 3 3"], near: float) -> tuple[Tenso
 
 
 def _cover(
-    corners: Float[Tensor, "9 F"], owner: Int[Tensor, "N"], column: Int[Tensor, "N"], row: Int[Tensor, "N"], near: float
+    corners: Float[Tensor, "9 F"],
+    owner: Int[Tensor, "N"],
+    column: Int[Tensor, "N"],
+    row: Int[Tensor, "N"],
+    near: float,
+    *,
+    flat: bool,
 ) -> tuple[Int[Tensor, "M"], Int[Tensor, "M"]]:
-    """Which candidates cover their pixel, and their depth as order-preserving bits."""
-    gathered = corners.index_select(1, owner).view(3, 3, -1)  # [xyz, corner, candidate]
-    x, y, z = gathered.unbind(0)
-    center_x, center_y = column.to(z.dtype) + 0.5, row.to(z.dtype) + 0.5
-    triples = tuple((x[i], y[i], z[i]) for i in range(3))
-    edges = edge_functions(triples, center_x, center_y)
+    """Which candidates cover their pixel, and their depth as order-preserving bits.
+
+    Where all corners are in front of the camera (`flat`), the edge functions of the divided corners have the same
+    signs as the homogeneous ones and cost half as much.
+    """
+    x, y = corners[:6].index_select(1, owner).view(2, 3, -1).unbind(0)
+    z = None if flat else corners[6:].index_select(1, owner)
+    center_x, center_y = column.to(x.dtype) + 0.5, row.to(x.dtype) + 0.5
+    edges = edge_functions(x, y, z, center_x, center_y)
     lowest = torch.minimum(torch.minimum(edges[0], edges[1]), edges[2])
     highest = torch.maximum(torch.maximum(edges[0], edges[1]), edges[2])
-    hit = ((lowest >= 0) & (highest > 0)) | ((highest <= 0) & (lowest < 0))
-    index = hit.nonzero().squeeze(1)
+    index = ((lowest >= 0) | (highest <= 0)).nonzero().squeeze(1)
     e0, e1, e2 = (edge.index_select(0, index) for edge in edges)
-    z = z.index_select(1, index)
+    depths = corners[6:].index_select(1, owner.index_select(0, index))
     total = e0 + e1 + e2
-    depth = ((e0 * z[0] + e1 * z[1] + e2 * z[2]) / total).to(torch.float32)
+    if flat:
+        depth = total / (e0 / depths[0] + e1 / depths[1] + e2 / depths[2])
+    else:
+        depth = (e0 * depths[0] + e1 * depths[1] + e2 * depths[2]) / total
+    # A face without area has no depth that compares.
     keep = depth >= near
     on_edge = (e0 == 0) | (e1 == 0) | (e2 == 0)
     if bool(on_edge.any()):
-        keep &= ~on_edge | _owns_edges((e0, e1, e2), x[:, index], y[:, index], z, total > 0)
-    return index[keep], depth[keep].view(torch.int32).to(torch.int64)
+        ones = torch.ones_like(depths) if flat else depths
+        keep &= ~on_edge | _owns_edges((e0, e1, e2), x[:, index], y[:, index], ones, total > 0)
+    return index[keep], depth[keep].to(torch.float32).view(torch.int32).to(torch.int64)
 
 
 def _owns_edges(

@@ -19,6 +19,8 @@ from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture
 # The channels that the paper multiplies by the nine functions of the view direction; the first three stay colour.
 MODULATED = slice(3, 12)
 ENVIRONMENT_LEVELS = 4
+# What is mirrored is blurred by the surfaces' roughness and shared by all of them: few channels and texels hold it.
+REFLECTION_CHANNELS, REFLECTION_LEVELS = 8, 3
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class ShadingConfig:
         environment: learn what is seen behind the mesh, by direction; without it the background is black. None for
             yes where the photographs have no masks.
         environment_size: texels along each side of the environment's finest level.
+        reflection_size: texels along each side of what "default" learns to see in mirror directions.
 
     Raises:
         SettingError: a size or number of levels that cannot be.
@@ -49,6 +52,7 @@ class ShadingConfig:
     texture_channels: int = 16
     environment: bool | None = None
     environment_size: int = 128
+    reflection_size: int = 32
 
     def __post_init__(self) -> None:
         if self.texture_channels < MODULATED.stop:
@@ -56,6 +60,7 @@ class ShadingConfig:
         for name, size, levels in (
             ("texture", self.texture_size, self.texture_levels),
             ("environment", self.environment_size, ENVIRONMENT_LEVELS),
+            ("reflection", self.reflection_size, REFLECTION_LEVELS),
         ):
             if levels < 1 or size >> (levels - 1) < 1:
                 raise SettingError(f"{name}_size: expected a size that can be halved {levels - 1} times, got {size}")
@@ -87,12 +92,17 @@ class Shader(nn.Module):
             if config.environment is not False
             else None
         )
+        self.reflections = (
+            EnvironmentTexture(config.reflection_size, channels=REFLECTION_CHANNELS, num_levels=REFLECTION_LEVELS)
+            if config.decoder == "default"
+            else None
+        )
         if config.decoder == "default":  # which adds to the first three channels: it starts from mid-grey
             with torch.no_grad():
                 for texture in (self.texture, self.environment):
                     if texture is not None:
                         texture.levels[-1][:, :3] += 0.5
-        directional = 2 * 9 + 1 if config.decoder == "default" else 0
+        directional = 2 * 9 + REFLECTION_CHANNELS + 1 if config.decoder == "default" else 0
         self.decoder = make_decoder(config.decoder, channels + directional, config.decoder_width, config.decoder_levels)
 
     def features(
@@ -120,13 +130,20 @@ class Shader(nn.Module):
             behind = self.environment(ray_dirs)
         features = torch.where(covered, surface, behind)
         colour = torch.where(covered, before, behind[:, :3])
-        if self.config.decoder == "default":
-            # Mirror directions are where highlights come from: what is reflected there is smooth in this direction.
-            facing = (gbuffer.view_dirs * gbuffer.normals).sum(-1, keepdim=True)
-            reflected = gbuffer.view_dirs - 2 * facing * gbuffer.normals
-            directional = torch.cat([view_basis, sh_basis(reflected).permute(0, 3, 1, 2)], dim=1) * covered
-            features = torch.cat([features, directional, covered.to(features.dtype)], dim=1)
+        if self.reflections is not None:
+            directional = self._directional(gbuffer, view_basis, self.reflections)
+            features = torch.cat([features, directional * covered, covered.to(features.dtype)], dim=1)
         return features, colour
+
+    def _directional(self, gbuffer: GBuffer, view_basis: Tensor, reflections: EnvironmentTexture) -> Tensor:
+        """What the view direction tells beside the texels: `[B, 9 + 9 + 8, H, W]`.
+
+        Highlights follow the mirror direction, not the view direction: harmonics of it, and a learned picture of what
+        is mirrored there, carry over to views that were never photographed.
+        """
+        facing = (gbuffer.view_dirs * gbuffer.normals).sum(-1, keepdim=True)
+        mirrored = gbuffer.view_dirs - 2 * facing * gbuffer.normals
+        return torch.cat([view_basis, sh_basis(mirrored).permute(0, 3, 1, 2), reflections(mirrored)], dim=1)
 
     def decode(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W 3"]:
         """Features to sRGB-encoded colour, not clamped; on CUDA the network computes in bfloat16.

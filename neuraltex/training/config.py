@@ -31,9 +31,9 @@ class TrainingConfig:
     crop: int = 512
     zoom_share: float = 0.25
     zoom_range: float = 1.5
-    texture_rate: float = 1e-2
-    decoder_rate: float = 1e-3
-    texture_decay: float = 0.05
+    texture_rate: float = 4e-3
+    decoder_rate: float = 2e-3
+    texture_decay: float = 0.5
     structural_weight: float = 0.2
     colour_weight: float = 0.1
     warmup_steps: int = 100

@@ -79,10 +79,10 @@ class Trainer:
         self.step, self.seconds, self.saved_step = 0, 0.0, -1
 
     def _groups(self) -> list[dict[str, object]]:
-        """One group a texture level, with its own decay; one for the network."""
+        """One group a level of each texture, with its own decay; one for the network."""
         shader, config = self.shader, self.config
         groups: list[dict[str, object]] = []
-        for texture in (shader.texture, shader.environment):
+        for texture in (shader.texture, shader.environment, shader.reflections):
             if texture is not None:
                 for level, decay in zip(texture.levels, texture.decay_weights(), strict=True):
                     groups.append(
