@@ -48,7 +48,7 @@ class Demo:
     """
 
     output: Annotated[Path, arg(aliases=["-o"])] = Path("demo")
-    minutes: float = 2.5
+    minutes: float = 3.25
     device: str = "auto"
     small: bool = False
 

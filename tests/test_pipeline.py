@@ -122,8 +122,9 @@ def test_gradients_of_the_whole_pipeline_equal_finite_differences(decoder, targe
         size = 1e-7
         numeric = float((total(size) - total(-size)) / (2 * size))
     assert abs(slope) > 1e-3
-    # measured 5e-7 relative at most, and 2e-5 where a kink of the paper's leaky ReLUs lies within the step
-    assert slope == pytest.approx(numeric, rel=1e-4)
+    # Measured 5e-7 relative at most for ours; for the paper's 4e-4, where a kink of its leaky ReLUs lies within the
+    # step or a normalisation over two by two texels amplifies it.
+    assert slope == pytest.approx(numeric, rel=1e-5 if decoder == "default" else 2e-3)
 
 
 def so3(axis_angle):
