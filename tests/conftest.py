@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+import neuraltex  # noqa: F401 - before torch, for the sake of its threads
 import tests.typecheck  # noqa: F401 - found by its name below
 
 # Left in place: modules of the package are checked whenever they are first imported.
