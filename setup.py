@@ -6,9 +6,16 @@ from setuptools import find_packages, setup
 
 # Written out rather than derived: each extra is named in an error message by `neuraltex.optional`.
 EXTRAS = {
-    "test": ["pytest>=8", "hypothesis>=6.100", "beartype>=0.18", "triton>=3.6; platform_system=='Linux'"],
+    "test": [
+        "pytest>=8",
+        "hypothesis>=6.100",
+        "beartype>=0.18",
+        "pycolmap>=4",
+        "scipy>=1.11",
+    ],
     "dev": ["ruff==0.15.0", "mypy>=1.15", "mitsuba>=3.6", "fast-simplification>=0.1.7"],
     "metrics": ["lpips>=0.1.4"],
+    "poses": ["pycolmap>=4", "scipy>=1.11"],
     "reconstruct": ["open3d>=0.19"],
 }
 

@@ -1,4 +1,4 @@
-"""The command line: `neuraltex demo | info | train | eval | render`."""
+"""The command line: `neuraltex demo | info | prepare | align | train | eval | render`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import tyro
 from rich.console import Console
 from tyro.conf import Positional, arg, subcommand
 
+from neuraltex.cameras.read import find_cameras
+from neuraltex.capture.solve.command import Align, Prepare
 from neuraltex.demo import run_demo
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
@@ -87,7 +89,8 @@ class Train:
     Args:
         mesh: an OBJ, GLB, glTF, PLY, STL or OFF file, in the cameras' world.
         photos: a video, a folder of images, or a capture folder that holds its own cameras.
-        cameras: transforms.json, COLMAP model folder or poses_bounds.npy; not needed where `photos` holds them.
+        cameras: transforms.json, COLMAP model folder or poses_bounds.npy; not needed where `photos` holds them. Where
+            there are none at all they are solved first, as by neuraltex prepare.
         output: the run folder to make.
         masks: folder of masks of the object, one an image; the rest is then neither learned nor rendered.
         held_out: another capture folder to evaluate on; without it every 8th frame is held out, unless the cameras'
@@ -124,19 +127,30 @@ class Train:
         minutes = DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
         if self.size is not None and self.size < 16:
             raise SettingError(f"--size {self.size}: expected at least 16 pixels")
+        budget = Budget(steps=self.steps, minutes=minutes)
+        device = pick_device(self.device)
+        photos, masks = self.photos, self.masks
+        if self.cameras is None and _lacks_cameras(photos):
+            photos, masks = self._solve(), None
         source = SourceConfig(
             mesh=str(self.mesh.resolve()),
-            photos=str(self.photos.resolve()),
+            photos=str(photos.resolve()),
             cameras=_absolute(self.cameras),
-            masks=_absolute(self.masks),
+            masks=_absolute(masks),
             held_out=_absolute(self.held_out),
             size=self.size,
             unwrap=self.unwrap,
         )
         config = RunConfig(source, self.shading, self.training, self.seed)
-        budget = Budget(steps=self.steps, minutes=minutes)
-        train(self.output, config, budget, pick_device(self.device), console, resume=self.resume)
+        train(self.output, config, budget, device, console, resume=self.resume)
         console.print(f"trained: {self.output}; now: neuraltex eval {self.output}")
+
+    def _solve(self) -> Path:
+        """Cameras for photographs without any: a capture folder in the run folder, made once."""
+        capture = self.output / "capture"
+        if not find_cameras(capture):
+            Prepare(mesh=self.mesh, photos=self.photos, output=capture, masks=self.masks, seed=self.seed)()
+        return capture
 
 
 @dataclass(frozen=True)
@@ -196,6 +210,10 @@ class Render:
         console.print(f"{written} frames: {self.output}")
 
 
+def _lacks_cameras(photos: Path) -> bool:
+    return photos.is_file() or (photos.is_dir() and find_cameras(photos) is None)
+
+
 def _absolute(path: Path | None) -> str | None:
     return str(path.resolve()) if path is not None else None
 
@@ -219,6 +237,8 @@ def _commands(device: torch.device) -> Any:
     return (
         Annotated[Demo, subcommand("demo")]
         | Annotated[Info, subcommand("info")]
+        | Annotated[Prepare, subcommand("prepare")]
+        | Annotated[Align, subcommand("align")]
         | Annotated[Train, subcommand("train", default=train_default)]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Render, subcommand("render")]

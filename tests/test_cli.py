@@ -178,7 +178,7 @@ def test_info_lists_the_parts(thing, capsys):
 
 
 def test_every_command_has_help(capsys):
-    for command in ("demo", "info", "train", "eval", "render"):
+    for command in ("demo", "info", "prepare", "align", "train", "eval", "render"):
         with pytest.raises(SystemExit) as caught:
             run(command, "--help")
         assert caught.value.code == 0
@@ -195,7 +195,6 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(thing, trained, tmp
         (["train", tmp_path / "no.obj", photos, "-o", out], "no.obj"),
         (["train", broken, photos, "-o", out], "broken.obj, line 4"),
         (["train", obj, tmp_path / "no.mp4", "-o", out], "no.mp4: does not exist"),
-        (["train", obj, thing / "clip.mp4", "-o", out], "--cameras"),
         (["train", obj, thing / "clip.mp4", "--cameras", junk, "-o", out], "junk.json, line 1: is not valid JSON"),
         (["train", obj, photos, "-o", out, "--steps", 3, "--minutes", 1], "either --steps or --minutes"),
         (["train", obj, photos, "-o", out, "--size", 4], "--size 4"),

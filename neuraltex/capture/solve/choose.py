@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import numpy.typing as npt
 
 from neuraltex.capture.resize import fitted_size
 from neuraltex.capture.video import probe_video, read_video
-from neuraltex.errors import InputError, InputWarning
+from neuraltex.errors import InputError
 
 # Longer side of the gray pictures that sharpness and motion are measured on.
 PREVIEW_SIZE = 320
@@ -123,18 +122,20 @@ def _walk(
     first = int(np.argmax(usable))
     chosen = [first]
     tracks = _Tracks(frames[first])
-    candidates: list[int] = []
+    window: list[int] = []
+    end = 0.0
     i = first + 1
     while i < len(frames):
         moved = tracks.follow(frames[i])
-        if moved >= 0.7 * step and usable[i]:
-            candidates.append(i)
-        if candidates and (moved >= 1.3 * step or i == len(frames) - 1):
-            # Beyond the window only if nothing lies within it.
-            within = candidates[:-1] if len(candidates) > 1 and moved >= 1.3 * step else candidates
-            kept = max(within, key=lambda k: sharp[k])
+        if not window and moved >= 0.7 * step and usable[i]:
+            # Where the camera is faster than a step a frame, frames of the same place still compete.
+            end = max(1.3 * step, moved + 0.3 * step)
+        if end > 0 and moved <= end and usable[i]:
+            window.append(i)
+        if window and (moved > end or i == len(frames) - 1):
+            kept = max(window, key=lambda k: sharp[k])
             chosen.append(kept)
-            tracks, candidates, i = _Tracks(frames[kept]), [], kept
+            tracks, window, end, i = _Tracks(frames[kept]), [], 0.0, kept
         i += 1
     return chosen
 
@@ -188,17 +189,3 @@ def _track(
 
 def _local_median(values: npt.NDArray[np.float64], *, reach: int) -> npt.NDArray[np.float64]:
     return np.array([np.median(values[max(i - reach, 0) : i + reach + 1]) for i in range(len(values))])
-
-
-def warn_of_blur(path: Path, frames: npt.NDArray[np.uint8], chosen: list[int]) -> None:
-    """Say so where the frames are soft, since everything after is limited by it."""
-    level = float(np.median([sharpness(frames[i]) for i in chosen]))
-    if level < SOFT:
-        warnings.warn(
-            f"{path}: the frames are blurred (sharpness {level:.4f}, at least {SOFT} is usual)",
-            InputWarning,
-            stacklevel=2,
-        )
-
-
-SOFT = 0.004

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,6 +38,8 @@ LEAST_ANGLE_DEG = 2.0
 LEAST_SHARE = 0.5
 # A pinhole is kept where a lens with distortion explains the points no better than by this factor.
 PINHOLE_FACTOR = 1.02
+# An off-centre principal point is kept where it lowers the error to this share.
+SHIFTED_FACTOR = 0.985
 CHUNK = 16
 
 
@@ -93,8 +96,7 @@ def map_photographs(
         model = _map(colmap, work, folder, len(names), config, report)
         if model is None:
             raise _why_unsolvable(source, matches, len(names))
-        _prefer_pinhole(colmap, model, config)
-        return _checked(_solution(model, names), source)
+        return _checked(_solution(_choose_lens(colmap, model, config), names), source)
 
 
 @contextmanager
@@ -257,33 +259,46 @@ def _map(colmap: Any, work: Path, folder: Path, count: int, config: MappingConfi
     return max(models.values(), key=lambda model: model.num_reg_images(), default=None)
 
 
-def _prefer_pinhole(colmap: Any, model: Any, config: MappingConfig) -> None:
-    """Drop a distortion that explains nothing: undistorting photographs for it would only blur them."""
-    if config.lens not in ("SIMPLE_RADIAL", "RADIAL", "OPENCV"):
-        return
-    before = {key: camera.params.copy() for key, camera in model.cameras.items()}
-    poses = {image.image_id: image.cam_from_world() for image in model.images.values() if image.has_pose}
-    points = {key: point.xyz.copy() for key, point in model.points3D.items()}
-    distorted = model.compute_mean_reprojection_error()
-    for camera in model.cameras.values():
-        params = camera.params.copy()
-        params[list(camera.extra_params_idxs())] = 0.0
-        camera.params = params
+def _choose_lens(colmap: Any, model: Any, config: MappingConfig) -> Any:
+    """The simplest lens that explains the points: distortion and an off-centre axis must earn their place.
+
+    Undistorting photographs for a distortion that is not there would only blur them, and a principal point that few
+    views pin down would only wander.
+    """
+    chosen = model
+    if config.lens != "PINHOLE":
+        pinhole = _adjusted(colmap, model, distortion=False, principal_point=False)
+        if _error(pinhole) <= PINHOLE_FACTOR * _error(model):
+            chosen = pinhole
+    distorted = chosen is model and config.lens != "PINHOLE"
+    shifted = _adjusted(colmap, chosen, distortion=distorted, principal_point=True)
+    return shifted if _error(shifted) <= SHIFTED_FACTOR * _error(chosen) else chosen
+
+
+def _adjusted(colmap: Any, model: Any, *, distortion: bool, principal_point: bool) -> Any:
+    """A copy of the model, bundle-adjusted under another idea of the lens."""
+    copied = copy.deepcopy(model)
+    if not distortion:
+        for camera in copied.cameras.values():
+            params = camera.params.copy()
+            params[list(camera.extra_params_idxs())] = 0.0
+            camera.params = params
     options = colmap.BundleAdjustmentOptions()
-    options.refine_extra_params = False
-    options.refine_principal_point = False
+    options.refine_extra_params = distortion
+    options.refine_principal_point = principal_point
     options.print_summary = False
-    colmap.bundle_adjustment(model, options)
-    model.update_point_3d_errors()
-    if model.compute_mean_reprojection_error() <= PINHOLE_FACTOR * distorted:
-        return
-    for key, params in before.items():
-        model.cameras[key].params = params
-    for key, xyz in points.items():
-        model.points3D[key].xyz = xyz
-    for key, pose in poses.items():
-        model.images[key].frame.set_cam_from_world(model.images[key].camera_id, pose)
-    model.update_point_3d_errors()
+    adjusted = colmap.BundleAdjustmentConfig()
+    for image_id in copied.reg_image_ids():
+        adjusted.add_image(image_id)
+    adjusted.fix_gauge(colmap.BundleAdjustmentGauge.TWO_CAMS_FROM_WORLD)
+    # Not `bundle_adjustment`, which turns COLMAP's messages on again.
+    colmap.create_default_bundle_adjuster(options, adjusted, copied).solve()
+    copied.update_point_3d_errors()
+    return copied
+
+
+def _error(model: Any) -> float:
+    return float(model.compute_mean_reprojection_error())
 
 
 def _solution(model: Any, names: Sequence[str]) -> Solution:
@@ -298,10 +313,17 @@ def _solution(model: Any, names: Sequence[str]) -> Solution:
             camera = model.cameras[image.camera_id]
             frames.append(SolvedFrame(name, K, w2c, int(camera.width), int(camera.height), distortion))
     points = list(model.points3D.values())
+    position = {by_name[frame.name].image_id: k for k, frame in enumerate(frames)}
+    observations = [
+        (p, position[image_id])
+        for p, point in enumerate(points)
+        for image_id in {element.image_id for element in point.track.elements}
+    ]
     centers = {image.image_id: image.projection_center() for image in by_name.values()}
     xyz = np.array([point.xyz for point in points]).reshape(-1, 3)
     angles = np.array([_widest_angle(point, centers) for point in points])
-    return Solution(tuple(frames), xyz, angles, len(names), float(model.compute_mean_reprojection_error()))
+    seen = np.array(observations, dtype=np.int64).reshape(-1, 2)
+    return Solution(tuple(frames), xyz, angles, seen, len(names), _error(model))
 
 
 def _widest_angle(point: Any, centers: dict[int, npt.NDArray[np.float64]]) -> float:

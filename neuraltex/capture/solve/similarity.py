@@ -12,6 +12,8 @@ from neuraltex.capture.solve.surface import Surface
 Array = npt.NDArray[np.float64]
 
 KEPT_SHARE = 0.6
+# Of the surface's size: where the noise that a refinement allows for begins, and where it ends at the least.
+WIDEST, NARROWEST = 0.04, 3e-4
 
 
 @dataclass(frozen=True)
@@ -146,10 +148,12 @@ def trimmed_icp(
     return current
 
 
-def refine_to_planes(points: Array, surface: Surface, start: Similarity, *, iterations: int = 30) -> Similarity:
+def refine_to_planes(points: Array, surface: Surface, start: Similarity, *, iterations: int = 40) -> Similarity:
     """Slide points along a surface they already lie on to where the distances to its tangent planes are least.
 
-    Robust: a point counts by Tukey's weight at 3 standard deviations, estimated from the median and shrinking along.
+    Robust: a point counts by Tukey's weight. Its width begins large and shrinks to the noise, estimated from the
+    median: on a scene that is mostly floor, the few points that stand on it are what keeps it from sliding, and they
+    would be the outliers of a narrow beginning.
 
     Args:
         points: `[N, 3]`.
@@ -160,12 +164,13 @@ def refine_to_planes(points: Array, surface: Surface, start: Similarity, *, iter
     Source: Chen and Medioni 1991 (distance to planes); Tukey's biweight with the usual tuning constant 4.685.
     """
     current = start
-    for _ in range(iterations):
+    for k in range(iterations):
         moved = current.apply(points)
         _, nearest = surface.nearest(moved)
         normals = surface.normals[nearest]
         residual = (normals * (moved - surface.points[nearest])).sum(1)
-        sigma = max(1.4826 * float(np.median(np.abs(residual))), 1e-6 * surface.size)
+        annealed = WIDEST * 0.85**k * surface.size
+        sigma = max(1.4826 * float(np.median(np.abs(residual))), annealed, NARROWEST * surface.size)
         weight = np.maximum(1 - (residual / (4.685 * sigma)) ** 2, 0.0) ** 2
         # The tangent distance of a far point is meaningless.
         weight *= np.linalg.norm(moved - surface.points[nearest], axis=1) < 4.685 * sigma + surface.spacing
@@ -182,8 +187,6 @@ def refine_to_planes(points: Array, surface: Surface, start: Similarity, *, iter
         growth = float(np.exp(np.clip(step[6], -0.1, 0.1)))
         update = Similarity(growth, turn, center + step[3:6] - growth * turn @ center)
         current = update.after(current)
-        if np.abs(step).max() < 1e-8:
-            break
     return current
 
 

@@ -56,6 +56,7 @@ class Solution:
         frames: the registered ones, in order.
         points: `[P, 3]` the sparse cloud.
         angles_deg: `[P]` widest angle between two of the rays that made each point; small ones have no certain depth.
+        observations: `[O, 2]` which point is seen by which frame, both positions.
         num_given: how many frames were to be registered.
         error_px: mean reprojection error in pixels.
     """
@@ -63,6 +64,7 @@ class Solution:
     frames: tuple[SolvedFrame, ...]
     points: Array
     angles_deg: Array
+    observations: npt.NDArray[np.int64]
     num_given: int
     error_px: float
 
@@ -102,6 +104,7 @@ def write_solution(folder: Path, solution: Solution) -> None:
             temporary,
             points=solution.points.astype(np.float32),
             angles_deg=solution.angles_deg.astype(np.float32),
+            observations=solution.observations.astype(np.int32),
             num_given=np.int64(solution.num_given),
             error_px=np.float64(solution.error_px),
         )
@@ -119,12 +122,13 @@ def read_solution(folder: Path) -> Solution:
         with np.load(path) as stored:
             points = stored["points"].astype(np.float64)
             angles = stored["angles_deg"].astype(np.float64)
+            seen = stored["observations"].astype(np.int64)
             num_given, error = int(stored["num_given"]), float(stored["error_px"])
     except (OSError, ValueError, KeyError) as error_found:
         raise InputError(
             path, f"could not be read ({error_found})", hint="run neuraltex prepare again"
         ) from error_found
-    return Solution(tuple(map(solved_frame, camera_set.frames)), points, angles, num_given, error)
+    return Solution(tuple(map(solved_frame, camera_set.frames)), points, angles, seen, num_given, error)
 
 
 def solved_frame(frame: CameraFrame) -> SolvedFrame:
