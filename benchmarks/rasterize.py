@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from neuraltex.cameras import Camera, look_at
+from neuraltex.cameras.pytorch3d import to_pytorch3d
 from neuraltex.raster import rasterize
 
 
@@ -49,17 +50,7 @@ def with_pytorch3d(verts: Tensor, faces: Tensor, cameras: Camera) -> Callable[[]
         from pytorch3d.structures import Meshes
     except ImportError:
         return None
-    flip = torch.diag(torch.tensor([-1.0, -1.0, 1.0], device=verts.device))
-    K, w2c = cameras.K[0], cameras.w2c[0]
-    p3d_cameras = PerspectiveCameras(
-        R=(flip @ w2c[:3, :3]).T[None],
-        T=(flip @ w2c[:3, 3])[None],
-        focal_length=torch.stack([K[0, 0], K[1, 1]])[None],
-        principal_point=torch.stack([K[0, 2], K[1, 2]])[None],
-        image_size=torch.tensor([[cameras.height, cameras.width]], device=verts.device),
-        in_ndc=False,
-        device=verts.device,
-    )
+    p3d_cameras = PerspectiveCameras(**to_pytorch3d(cameras), device=verts.device)
     settings = RasterizationSettings(image_size=(cameras.height, cameras.width), z_clip_value=1e-4)
     rasterizer, meshes = MeshRasterizer(p3d_cameras, settings), Meshes([verts], [faces])
     return lambda: rasterizer(meshes).pix_to_face[..., 0]

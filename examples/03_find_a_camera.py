@@ -12,6 +12,7 @@ import torch
 from torch.nn.functional import avg_pool2d, normalize
 
 from neuraltex.cameras import Camera
+from neuraltex.cameras.rotations import so3_exp
 from neuraltex.pipeline import render
 from neuraltex.training import Run, pick_device
 
@@ -25,10 +26,7 @@ truth = truth.resize(truth.width // 2, truth.height // 2)
 
 def moved(pose: torch.Tensor) -> Camera:
     """The true camera, turned by pose[:3] (axis-angle, radians) and shifted by pose[3:] (scene units)."""
-    x, y, z = pose[:3]
-    zero = torch.zeros_like(x)
-    turn = torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3))
-    motion = torch.cat([torch.cat([turn, pose[3:, None]], dim=1), pose.new_tensor([[0, 0, 0, 1]])])
+    motion = torch.cat([torch.cat([so3_exp(pose[:3]), pose[3:, None]], dim=1), pose.new_tensor([[0, 0, 0, 1]])])
     return Camera(truth.K, motion @ truth.w2c, truth.width, truth.height)
 
 

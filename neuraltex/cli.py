@@ -31,6 +31,7 @@ from neuraltex.training import (
     TrainingConfig,
     defaults_for,
     pick_device,
+    refuse_occupied,
     train,
 )
 
@@ -129,6 +130,8 @@ class Train:
             raise SettingError(f"--size {self.size}: expected at least 16 pixels")
         budget = Budget(steps=self.steps, minutes=minutes)
         device = pick_device(self.device)
+        if not self.resume:
+            refuse_occupied(self.output)  # before minutes are spent on solving cameras
         photos, masks = self.photos, self.masks
         if self.cameras is None and _lacks_cameras(photos):
             photos, masks = self._solve(), None

@@ -201,6 +201,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(thing, trained, tmp
         (["train", obj, photos, "-o", out, "--device", "tpu9"], "--device tpu9"),
         (["train", obj, photos, "-o", out, "--shading.texture-levels", 12], "texture_size: expected"),
         (["train", obj, photos, "-o", trained], "holds a run already"),
+        (["train", obj, thing / "clip.mp4", "-o", trained], "holds a run already"),
         (["eval", tmp_path], "is not a run folder"),
         (["render", trained, "-o", tmp_path / "a.gif"], "a.gif"),
         (["render", trained, "--path", "zigzag", "-o", tmp_path / "a.mp4"], "zigzag"),

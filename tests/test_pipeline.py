@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.cameras.rotations import so3_exp
 from neuraltex.pipeline import render
 from neuraltex.raster import opposite_corners
 from neuraltex.shading import Shader, ShadingConfig
@@ -127,13 +128,6 @@ def test_gradients_of_the_whole_pipeline_equal_finite_differences(decoder, targe
     assert slope == pytest.approx(numeric, rel=1e-5 if decoder == "default" else 2e-3)
 
 
-def so3(axis_angle):
-    """Rotation matrix of an axis-angle vector `[3]`."""
-    x, y, z = axis_angle.unbind()
-    zero = torch.zeros_like(x)
-    return torch.linalg.matrix_exp(torch.stack([zero, -z, y, z, zero, -x, -y, x, zero]).view(3, 3))
-
-
 def _blurred(rgb, size):
     """Box blur, so that what is compared has a slope over several pixels."""
     return torch.nn.functional.avg_pool2d(rgb.permute(0, 3, 1, 2), size, 1, size // 2)
@@ -171,7 +165,7 @@ def test_a_camera_is_recovered_through_the_renderer():
 
     def predict(pose):
         motion = torch.eye(4)
-        motion = torch.cat([torch.cat([so3(pose[:3]), pose[3:, None]], dim=1), motion[3:]], dim=0)
+        motion = torch.cat([torch.cat([so3_exp(pose[:3]), pose[3:, None]], dim=1), motion[3:]], dim=0)
         return render(mesh, Camera(truth.K, motion @ truth.w2c, truth.width, truth.height), shader).rgb
 
     found = _recover(predict, target, wrong, rate=4e-3)

@@ -4,7 +4,7 @@ Checkpoints are safetensors files that appear whole or not at all; training resu
 """
 
 from neuraltex.training.config import Budget, TrainingConfig
-from neuraltex.training.run import Run, RunConfig, SourceConfig, pick_device
+from neuraltex.training.run import Run, RunConfig, SourceConfig, pick_device, refuse_occupied
 from neuraltex.training.session import defaults_for, train
 from neuraltex.training.trainer import Trainer
 
@@ -17,5 +17,6 @@ __all__ = [
     "TrainingConfig",
     "defaults_for",
     "pick_device",
+    "refuse_occupied",
     "train",
 ]

@@ -100,8 +100,7 @@ class Run:
             NeuraltexError: the folder holds a run already; nothing of it is touched.
             InputError: it cannot be written.
         """
-        if (folder / "config.json").exists():
-            raise NeuraltexError(f"{folder} holds a run already; go on with it with --resume, or name another folder")
+        refuse_occupied(folder)
         scene.save(folder / "scene.safetensors")
         write_json(folder / "config.json", asdict(config))
         return Run(folder, config)
@@ -187,6 +186,16 @@ class Run:
             return Camera(tensors["K"], tensors["w2c"], int(size["width"]), int(size["height"]))
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(path, f"does not hold cameras ({error})", hint="train again") from error
+
+
+def refuse_occupied(folder: Path) -> None:
+    """Keep a run that is there already from being mixed with another.
+
+    Raises:
+        NeuraltexError: the folder holds a run.
+    """
+    if (folder / "config.json").exists():
+        raise NeuraltexError(f"{folder} holds a run already; go on with it with --resume, or name another folder")
 
 
 def load_source(source: SourceConfig) -> Capture:

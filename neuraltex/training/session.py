@@ -19,7 +19,7 @@ from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.losses import masked_mean
-from neuraltex.training.run import Run, RunConfig, device_name, load_source
+from neuraltex.training.run import Run, RunConfig, device_name, load_source, refuse_occupied
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Progress, Trainer
 
@@ -54,8 +54,8 @@ def train(
         InputError: a file of the mesh, the photographs or the cameras cannot be used.
         NeuraltexError: the folder holds another run, or training diverged.
     """
-    if not resume and (folder / "config.json").exists():
-        raise NeuraltexError(f"{folder} holds a run already; go on with it with --resume, or name another folder")
+    if not resume:
+        refuse_occupied(folder)  # before anything is decoded
     if resume and (folder / "config.json").exists():
         run = Run.open(folder)
         _refuse_changes(run.config, config, folder)

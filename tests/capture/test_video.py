@@ -76,16 +76,21 @@ def test_frames_can_be_picked_and_shrunk(tmp_path: Path):
     assert [round((int(f[5, 5, 2]) - 20) / 30) for f in kept.frames] == [1, 5]
 
 
-def rotated_video(path: Path, degrees: int) -> None:
-    """A video whose header asks players to turn it, as phones write them."""
-    write_video(path.with_name("plain.mp4"), smooth_frames(), 10)
-    with av.open(str(path.with_name("plain.mp4"))) as source, av.open(str(path), "w") as sink:
+def copy_packets(source_path: Path, sink_path: Path, **options: str) -> None:
+    """The same pictures in a new container, not encoded anew."""
+    with av.open(str(source_path)) as source, av.open(str(sink_path), "w", options=options) as sink:
         stream = source.streams.video[0]
         copied = sink.add_stream_from_template(stream)
         for packet in source.demux(stream):
             if packet.dts is not None:
                 packet.stream = copied
                 sink.mux(packet)
+
+
+def rotated_video(path: Path, degrees: int) -> None:
+    """A video whose header asks players to turn it, as phones write them."""
+    write_video(path.with_name("plain.mp4"), smooth_frames(), 10)
+    copy_packets(path.with_name("plain.mp4"), path)
     # The track header's 3x3 matrix (16.16 fixed point) begins 52 bytes after its version in version 0.
     content = bytearray(path.read_bytes())
     start = content.find(b"tkhd") + 4 + 40
@@ -149,14 +154,9 @@ def test_wrong_arguments_are_named(tmp_path: Path):
 
 def faststart(path: Path) -> bytes:
     """The same video with its index in front, as web sites serve it."""
-    with av.open(str(path)) as source, av.open(f"{path}.fast.mp4", "w", options={"movflags": "faststart"}) as sink:
-        stream = source.streams.video[0]
-        copied = sink.add_stream_from_template(stream)
-        for packet in source.demux(stream):
-            if packet.dts is not None:
-                packet.stream = copied
-                sink.mux(packet)
-    return Path(f"{path}.fast.mp4").read_bytes()
+    fast = Path(f"{path}.fast.mp4")
+    copy_packets(path, fast, movflags="faststart")
+    return fast.read_bytes()
 
 
 def test_broken_videos(tmp_path: Path):

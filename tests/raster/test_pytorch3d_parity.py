@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.cameras.pytorch3d import to_pytorch3d
 from neuraltex.raster import rasterize
 from tests.raster.test_rasterize import floor_under_camera
 from tests.scenes import join, make_mesh, ring_cameras, uv_sphere
@@ -18,18 +19,9 @@ def ref_pytorch3d(verts, faces, cameras: Camera, near: float):
     from pytorch3d.renderer import MeshRasterizer, PerspectiveCameras, RasterizationSettings
     from pytorch3d.structures import Meshes
 
-    flip = torch.diag(torch.tensor([-1.0, -1.0, 1.0]))
     views = []
     for view in range(len(cameras.K)):
-        K, w2c = cameras.K[view], cameras.w2c[view]
-        p3d = PerspectiveCameras(
-            R=(flip @ w2c[:3, :3]).T[None],
-            T=(flip @ w2c[:3, 3])[None],
-            focal_length=torch.stack([K[0, 0], K[1, 1]])[None],
-            principal_point=torch.stack([K[0, 2], K[1, 2]])[None],
-            image_size=torch.tensor([[cameras.height, cameras.width]]),
-            in_ndc=False,
-        )
+        p3d = PerspectiveCameras(**to_pytorch3d(cameras[view : view + 1]))
         settings = RasterizationSettings(
             image_size=(cameras.height, cameras.width),
             faces_per_pixel=1,
