@@ -12,6 +12,8 @@ EXTRAS = {
         "beartype>=0.18",
         "pycolmap>=4",
         "scipy>=1.11",
+        # CUDA builds of torch bring their own; without one the kernels are tested in its interpreter.
+        "triton>=3.6; platform_system == 'Linux'",
     ],
     "dev": ["ruff==0.15.0", "mypy>=1.15", "mitsuba>=3.6", "fast-simplification>=0.1.7"],
     "metrics": ["lpips>=0.1.4"],

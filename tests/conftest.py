@@ -1,5 +1,6 @@
 """Shapes in annotations are checked while tests run; shared scenes and markers."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,10 @@ CHECKED = ("cameras", "capture", "evaluation", "geometry", "pipeline", "raster",
 install_import_hook([f"neuraltex.{name}" for name in CHECKED], "tests.typecheck.check")
 
 import torch  # noqa: E402 - after the hook, like everything that may import the package
+
+if not torch.cuda.is_available():
+    # Without a GPU the kernels run in Triton's interpreter, which has to be known before they are imported.
+    os.environ["TRITON_INTERPRET"] = "1"
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 

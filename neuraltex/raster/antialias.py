@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.raster.backends import pick_backend
 from neuraltex.raster.fragments import Fragments
 from neuraltex.raster.projection import project_homogeneous
 
@@ -48,6 +49,8 @@ def antialias(
     faces: Int[Tensor, "F 3"],
     opposite: Int[Tensor, "F 3"],
     cameras: Camera,
+    *,
+    backend: str = "auto",
 ) -> Float[Tensor, "B H W C"]:
     """Blend features across silhouette edges.
 
@@ -58,12 +61,18 @@ def antialias(
         faces: `[F, 3]` vertex indices, shared across UV seams.
         opposite: `[F, 3]` from `opposite_corners(faces)`.
         cameras: the batch `[B]` that the fragments were made with.
+        backend: as in `rasterize`.
 
     Returns:
         `[B, H, W, C]`, equal to `features` away from silhouettes.
 
     Differentiable in: features, verts, K, w2c.
     """
+    if pick_backend(backend, verts) == "triton":
+        from neuraltex.raster.triton_antialias import antialias_projected
+        from neuraltex.raster.triton_backend import project
+
+        return antialias_projected(features, fragments, project(verts, cameras), faces, opposite)
     num_views, height, width, channels = features.shape
     projected = project_homogeneous(verts, cameras).reshape(-1, 3)
     num_verts = len(projected) // num_views

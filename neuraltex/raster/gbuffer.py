@@ -11,17 +11,19 @@ from torch.nn.functional import normalize
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.geometry.mesh import Mesh
+from neuraltex.raster.backends import pick_backend
 from neuraltex.raster.fragments import Fragments
-from neuraltex.raster.rasterize import NEAR, rasterize, scatter_pixels
+from neuraltex.raster.rasterize import NEAR, check_arguments, rasterize, scatter_pixels
 
 
 @dataclass(frozen=True)
 class GBuffer:
-    """What each pixel sees of the surface; every buffer is 0 on the background.
+    """What each pixel sees of the surface; every buffer but `ray_dirs` is 0 on the background.
 
     Args:
         uv: `[B, H, W, 2]` texture coordinates, v up.
         view_dirs: `[B, H, W, 3]` unit vectors from the camera to the surface, world axes.
+        ray_dirs: `[B, H, W, 3]` the same on every pixel, what lies behind the mesh included.
         normals: `[B, H, W, 3]` unit interpolated normals, world axes, as the mesh has them (not turned to the camera).
         depth: `[B, H, W]` camera-space z, scene units.
         part_ids: `[B, H, W]` int64 index into the mesh's part names, -1 on the background.
@@ -31,6 +33,7 @@ class GBuffer:
 
     uv: Float[Tensor, "B H W 2"]
     view_dirs: Float[Tensor, "B H W 3"]
+    ray_dirs: Float[Tensor, "B H W 3"]
     normals: Float[Tensor, "B H W 3"]
     depth: Float[Tensor, "B H W"]
     part_ids: Int[Tensor, "B H W"]
@@ -55,7 +58,31 @@ def make_gbuffer(mesh: Mesh, cameras: Camera, backend: str = "auto", *, near: fl
 
     Differentiable in: mesh.verts, mesh.verts_uv, mesh.normals, K, w2c.
     """
+    if pick_backend(backend, mesh.verts) == "triton":
+        check_arguments(mesh.verts, mesh.faces, cameras, cameras.height, cameras.width, near)
+        return _fused_gbuffer(mesh, cameras, near)
     return interpolate_gbuffer(mesh, cameras, rasterize(mesh.verts, mesh.faces, cameras, backend=backend, near=near))
+
+
+def _fused_gbuffer(mesh: Mesh, cameras: Camera, near: float) -> GBuffer:
+    """One pass from the visibility words to all buffers."""
+    from neuraltex.raster import triton_backend
+
+    projected = triton_backend.project(mesh.verts, cameras)
+    words = triton_backend.visible_words(projected.detach(), mesh.faces, cameras.height, cameras.width, near)
+    buffers = triton_backend.interpolate_surface(projected, words, mesh.faces, mesh)
+    pix_to_face, bary, zbuf, uv, normals, part_ids, mask = buffers
+    ray_dirs = triton_backend.ray_dirs(cameras)
+    return GBuffer(
+        uv=uv,
+        view_dirs=ray_dirs * mask[..., None],
+        ray_dirs=ray_dirs,
+        normals=normals,
+        depth=zbuf,
+        part_ids=part_ids,
+        mask=mask,
+        fragments=Fragments(pix_to_face, bary, zbuf),
+    )
 
 
 def interpolate_gbuffer(mesh: Mesh, cameras: Camera, fragments: Fragments) -> GBuffer:
@@ -77,12 +104,13 @@ def interpolate_gbuffer(mesh: Mesh, cameras: Camera, fragments: Fragments) -> GB
     uv = interpolate(mesh.verts_uv, mesh.faces_uv, face, bary)
     normals = normalize(interpolate(mesh.normals, mesh.faces_normals, face, bary), dim=-1)
     # A surface point lies on its pixel's ray, so the view direction needs nothing but the camera.
-    view_dirs = cameras.ray_dirs() * mask[..., None]
+    ray_dirs = cameras.ray_dirs()
     part_ids = torch.full_like(fragments.pix_to_face, -1)
     part_ids.view(-1)[pixel] = mesh.part_ids.index_select(0, face)
     return GBuffer(
         uv=scatter_pixels(uv, pixel, shape),
-        view_dirs=view_dirs,
+        view_dirs=ray_dirs * mask[..., None],
+        ray_dirs=ray_dirs,
         normals=scatter_pixels(normals, pixel, shape),
         depth=fragments.zbuf,
         part_ids=part_ids,

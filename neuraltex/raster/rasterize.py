@@ -7,12 +7,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.raster.backends import pick_backend
 from neuraltex.raster.fragments import Fragments
 from neuraltex.raster.projection import barycentrics, project_homogeneous
 from neuraltex.raster.torch_backend import visible_faces
 
 NEAR = 1e-4
-BACKENDS = ("auto", "torch")
 
 
 def rasterize(
@@ -32,7 +32,7 @@ def rasterize(
         faces: `[F, 3]` int64 indices into `verts`. Both sides of a face are seen.
         cameras: a batch `[B]` of cameras.
         height, width: size of the buffers in pixels; the cameras' own size when left out. `K` must be meant for it.
-        backend: "auto" or "torch".
+        backend: "auto" takes the fastest for the device and dtype; else as in `pick_backend`.
         near: what lies closer than this camera-space z is cut away, in scene units. Faces that cross the plane keep
             the part in front of it.
 
@@ -46,8 +46,14 @@ def rasterize(
     """
     height = cameras.height if height is None else height
     width = cameras.width if width is None else width
-    _check(verts, faces, cameras, height, width, backend, near)
+    check_arguments(verts, faces, cameras, height, width, near)
     cameras = Camera(cameras.K.to(verts.dtype), cameras.w2c.to(verts.dtype), width, height)
+    if pick_backend(backend, verts) == "triton":
+        from neuraltex.raster import triton_backend
+
+        projected = triton_backend.project(verts, cameras)
+        words = triton_backend.visible_words(projected.detach(), faces, height, width, near)
+        return Fragments(*triton_backend.interpolate_surface(projected, words, faces))
     return interpolate_fragments(verts, faces, cameras, visible_faces(verts, faces, cameras, near))
 
 
@@ -100,7 +106,8 @@ def scatter_pixels(values: Tensor, pixel: Int[Tensor, "M"], shape: tuple[int, in
     return flat.view(*shape, *values.shape[1:])
 
 
-def _check(verts: Tensor, faces: Tensor, cameras: Camera, height: int, width: int, backend: str, near: float) -> None:
+def check_arguments(verts: Tensor, faces: Tensor, cameras: Camera, height: int, width: int, near: float) -> None:
+    """Raise `ValueError` where an argument of `rasterize` is not what it says."""
     if verts.shape[-1] != 3 or verts.ndim not in (2, 3):
         raise ValueError(f"verts: expected [V, 3] or [B, V, 3], got {list(verts.shape)}")
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype != torch.int64:
@@ -113,8 +120,6 @@ def _check(verts: Tensor, faces: Tensor, cameras: Camera, height: int, width: in
         raise ValueError(f"height, width: expected at least 1 pixel, got {height} x {width}")
     if near <= 0:
         raise ValueError(f"near: expected a distance above 0, got {near}")
-    if backend not in BACKENDS:
-        raise ValueError(f"backend: expected one of {', '.join(BACKENDS)}, got {backend!r}")
     devices = {str(t.device) for t in (verts, faces, cameras.K, cameras.w2c)}
     if len(devices) != 1:
         raise ValueError(f"rasterize: expected all inputs on one device, got {', '.join(sorted(devices))}")
