@@ -47,10 +47,10 @@ def render(
     Differentiable in: mesh.verts, mesh.verts_uv, mesh.normals, K, w2c, and the shader's parameters.
     """
     gbuffer = make_gbuffer(mesh, cameras, backend)
-    features, colour = shader.features(gbuffer, cameras.ray_dirs())
+    features, colour = shader.features(gbuffer, backend)
     if opposite is None:
         opposite = opposite_corners(mesh.faces)
     features = antialias(
-        features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, cameras
+        features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, cameras, backend=backend
     ).permute(0, 3, 1, 2)
     return Rendering(rgb=shader.decode(features), colour=colour, gbuffer=gbuffer)

@@ -51,7 +51,7 @@ def test_renders_batches_of_any_shape(decoder, num_views):
 def test_without_an_environment_nothing_behind_the_mesh_matters():
     shader = small_shader(environment=False)
     mesh, cameras = uv_sphere(), ring_cameras(1, 45, 33)
-    features, colour = shader.features(render(mesh, cameras, shader).gbuffer, cameras.ray_dirs())
+    features, colour = shader.features(render(mesh, cameras, shader).gbuffer)
     outside = ~render(mesh, cameras, shader).gbuffer.mask
     assert (features.permute(0, 2, 3, 1)[outside] == 0).all()
     assert (colour.permute(0, 2, 3, 1)[outside] == 0).all()

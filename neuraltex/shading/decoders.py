@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, interpolate, pad
+from torch.nn.functional import avg_pool2d, conv2d, interpolate, pad
 
 DECODERS = ("default", "paper")
 
@@ -27,6 +27,20 @@ def make_decoder(name: str, in_channels: int, width: int, num_levels: int) -> nn
     if name == "paper":
         return PaperUNet(in_channels)
     raise ValueError(f"decoder: expected one of {', '.join(DECODERS)}, got {name!r}")
+
+
+class WideConv2d(nn.Conv2d):
+    """A convolution that takes images with more channels than it has weights for; the others must be 0.
+
+    Rows of a multiple of eight channels are what matrix units read; the model need not know.
+    """
+
+    def forward(self, image: Float[Tensor, "B C H W"]) -> Float[Tensor, "B D H W"]:
+        """As the convolution of the first channels. Differentiable in: image."""
+        weight, more = self.weight, image.shape[1] - self.in_channels
+        if more > 0:
+            weight = pad(weight, (0, 0, 0, 0, 0, more))
+        return conv2d(image, weight, self.bias, self.stride, self.padding)
 
 
 class UNet(nn.Module):
@@ -56,12 +70,14 @@ class UNet(nn.Module):
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
         """`[B, C, H, W]` features to `[B, 3, H, W]` sRGB-encoded colour, not clamped.
 
+        Channels beyond those that the network was made for must be 0.
+
         The first three features are taken for colour, and the network adds what they lack: training then starts from
         a textured mesh.
 
         Differentiable in: features.
         """
-        image = _pad_to(features, self.stride)
+        image = _pad_to(features, self.stride).to(self.to_rgb.weight.dtype)
         skips = []
         for level, block in enumerate(self.down):
             image = block(image if level == 0 else avg_pool2d(image, 2))
@@ -103,22 +119,22 @@ class PaperUNet(nn.Module):
     def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
         """`[B, C, H, W]` features to `[B, 3, H, W]` sRGB-encoded colour within (0, 1). Differentiable in: features."""
         # A single texel has no variance to normalise by: the image is padded to two texels at the coarsest level.
-        image = _pad_to(features, self.stride, least=2 * self.stride)
+        image = _pad_to(features, self.stride, least=2 * self.stride).to(self.to_rgb.weight.dtype)
         skips = []
         for block in self.down:
             image = block(image)
             skips.append(image)
         for block, skip in zip(self.up, skips[3::-1], strict=True):
             image = torch.cat([block(image), skip], dim=1)
-        image = 0.5 + 0.5 * torch.tanh(self.to_rgb(image))
+        image = 0.5 + 0.5 * torch.tanh(self.to_rgb(image).to(features.dtype))
         return image[..., : features.shape[2], : features.shape[3]]
 
 
 def _conv_pair(before: int, after: int) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(before, after, 3, padding=1, padding_mode="zeros"),
+        WideConv2d(before, after, 3, padding=1),
         nn.SiLU(),
-        nn.Conv2d(after, after, 3, padding=1, padding_mode="zeros"),
+        nn.Conv2d(after, after, 3, padding=1),
         nn.SiLU(),
     )
 

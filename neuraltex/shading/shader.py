@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from tyro.conf import arg
 
 from neuraltex.errors import SettingError
+from neuraltex.raster.backends import pick_backend
 from neuraltex.raster.gbuffer import GBuffer
 from neuraltex.shading.decoders import make_decoder
 from neuraltex.shading.spherical_harmonics import sh_basis
@@ -106,20 +107,22 @@ class Shader(nn.Module):
         self.decoder = make_decoder(config.decoder, channels + directional, config.decoder_width, config.decoder_levels)
 
     def features(
-        self, gbuffer: GBuffer, ray_dirs: Float[Tensor, "B H W 3"]
+        self, gbuffer: GBuffer, backend: str = "auto"
     ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"]]:
         """The decoder's input.
 
         Args:
             gbuffer: surface buffers `[B, H, W, ...]`.
-            ray_dirs: `[B, H, W, 3]` each pixel's unit direction, world, for what lies behind the mesh.
+            backend: as in `rasterize`.
 
         Returns:
-            `[B, C, H, W]` features, and the `[B, 3, H, W]` first channels before modulation, which training pulls
-            towards colour.
+            `[B, C, H, W]` features, on the fast path followed by zeros up to a multiple of 8; and the `[B, 3, H, W]`
+            first channels before modulation, which training pulls towards colour.
 
-        Differentiable in: gbuffer's uv, view_dirs and normals, ray_dirs, the texels.
+        Differentiable in: gbuffer's uv, view_dirs, ray_dirs and normals, the texels.
         """
+        if pick_backend(backend, gbuffer.uv) == "triton":
+            return self._fused_features(gbuffer)
         covered = gbuffer.mask[:, None]
         texels = self.texture(gbuffer.uv)
         view_basis = sh_basis(gbuffer.view_dirs).permute(0, 3, 1, 2)
@@ -127,13 +130,24 @@ class Shader(nn.Module):
         surface = torch.cat([before, modulated * view_basis, after], dim=1)
         behind = torch.zeros_like(surface)
         if self.environment is not None and not bool(gbuffer.mask.all()):
-            behind = self.environment(ray_dirs)
+            behind = self.environment(gbuffer.ray_dirs)
         features = torch.where(covered, surface, behind)
         colour = torch.where(covered, before, behind[:, :3])
         if self.reflections is not None:
             directional = self._directional(gbuffer, view_basis, self.reflections)
             features = torch.cat([features, directional * covered, covered.to(features.dtype)], dim=1)
         return features, colour
+
+    def _fused_features(self, gbuffer: GBuffer) -> tuple[Tensor, Tensor]:
+        from neuraltex.shading.triton_features import Pyramids, surface_features
+
+        sky, mirror = (
+            tuple(texture.levels) if texture is not None else () for texture in (self.environment, self.reflections)
+        )
+        pyramids = Pyramids(tuple(self.texture.levels), sky, mirror)
+        features = surface_features(gbuffer.uv, gbuffer.ray_dirs, gbuffer.normals, gbuffer.mask, pyramids)
+        features = features.permute(0, 3, 1, 2)
+        return features, features[:, :3]
 
     def _directional(self, gbuffer: GBuffer, view_basis: Tensor, reflections: EnvironmentTexture) -> Tensor:
         """What the view direction tells beside the texels: `[B, 9 + 9 + 8, H, W]`.

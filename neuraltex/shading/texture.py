@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -36,6 +38,14 @@ class NeuralTexture(nn.Module):
         self.levels = nn.ParameterList(
             torch.zeros(1, channels, height >> level, width >> level) for level in range(num_levels)
         )
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> NeuralTexture:
+        """Move or cast; on a GPU the channels of a texel lie side by side, so that a lookup reads whole rows."""
+        super()._apply(fn, recurse)
+        for level in self.levels:
+            if level.is_cuda:
+                level.data = level.data.contiguous(memory_format=torch.channels_last)
+        return self
 
     @property
     def channels(self) -> int:
