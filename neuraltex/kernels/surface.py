@@ -1,4 +1,4 @@
-"""From the face at each pixel to what is seen of it: barycentrics, depth, UV, normal, part; forward and backward."""
+"""From the face at each pixel to what is seen of it: barycentrics, depth, UV, normal; forward and backward."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def _load_uv(verts_uv, row, active):
 
 @triton.jit
 def surface_kernel(
-    words, projected, faces, verts_uv, faces_uv, normals, faces_normals, part_ids,
-    pix_to_face, bary, zbuf, uv, normal_map, part_map, mask,
+    words, projected, faces, verts_uv, faces_uv, normals, faces_normals,
+    pix_to_face, bary, zbuf, uv, normal_map, mask,
     num_pixels, num_verts, width, height,
     BARY: tl.constexpr, UV: tl.constexpr, NORMALS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -74,8 +74,6 @@ def surface_kernel(
         nx, ny, nz = b0 * nx0 + b1 * nx1 + b2 * nx2, b0 * ny0 + b1 * ny1 + b2 * ny2, b0 * nz0 + b1 * nz1 + b2 * nz2
         inverse = 1.0 / tl.maximum(tl.sqrt(nx * nx + ny * ny + nz * nz), 1e-12)
         _store_vector(normal_map, pixel, nx * inverse, ny * inverse, nz * inverse, active)
-        part = tl.load(part_ids + face, mask=seen, other=-1)
-        tl.store(part_map + pixel, part, mask=active)
         tl.store(mask + pixel, seen, mask=active)
 
 

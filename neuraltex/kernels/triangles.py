@@ -65,6 +65,12 @@ def _grow_by_cut(left, right, top, bottom, xj, yj, zj, xk, yk, zk, near):
 
 
 @triton.jit
+def _any(flags):
+    """Whether one of a block is set; a single one tells itself."""
+    return flags if len(flags.shape) == 0 else tl.max(flags.to(tl.int32)) != 0
+
+
+@triton.jit
 def pixel_box(x0, y0, z0, x1, y1, z1, x2, y2, z2, width, height, near):
     """First column, first row, columns and rows of the pixels whose centres a triangle can cover; 0 by 0 if none."""
     ahead0, ahead1, ahead2 = z0 >= near, z1 >= near, z2 >= near
@@ -74,7 +80,7 @@ def pixel_box(x0, y0, z0, x1, y1, z1, x2, y2, z2, width, height, near):
     left, right, top, bottom = _grow(left, right, top, bottom, x1 / z1, y1 / z1, ahead1)
     left, right, top, bottom = _grow(left, right, top, bottom, x2 / z2, y2 / z2, ahead2)
     crossing = (ahead0 != ahead1) | (ahead1 != ahead2)
-    if tl.max(crossing.to(tl.int32)) != 0:
+    if _any(crossing):
         left, right, top, bottom = _grow_by_cut(left, right, top, bottom, x0, y0, z0, x1, y1, z1, near)
         left, right, top, bottom = _grow_by_cut(left, right, top, bottom, x1, y1, z1, x2, y2, z2, near)
         left, right, top, bottom = _grow_by_cut(left, right, top, bottom, x2, y2, z2, x0, y0, z0, near)

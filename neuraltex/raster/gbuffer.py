@@ -22,8 +22,7 @@ class GBuffer:
 
     Args:
         uv: `[B, H, W, 2]` texture coordinates, v up.
-        view_dirs: `[B, H, W, 3]` unit vectors from the camera to the surface, world axes.
-        ray_dirs: `[B, H, W, 3]` the same on every pixel, what lies behind the mesh included.
+        ray_dirs: `[B, H, W, 3]` unit vectors from the camera through each pixel, world axes, on the background too.
         normals: `[B, H, W, 3]` unit interpolated normals, world axes, as the mesh has them (not turned to the camera).
         depth: `[B, H, W]` camera-space z, scene units.
         part_ids: `[B, H, W]` int64 index into the mesh's part names, -1 on the background.
@@ -32,13 +31,27 @@ class GBuffer:
     """
 
     uv: Float[Tensor, "B H W 2"]
-    view_dirs: Float[Tensor, "B H W 3"]
     ray_dirs: Float[Tensor, "B H W 3"]
     normals: Float[Tensor, "B H W 3"]
     depth: Float[Tensor, "B H W"]
-    part_ids: Int[Tensor, "B H W"]
     mask: Bool[Tensor, "B H W"]
+    face_part_ids: Int[Tensor, "F"]
     fragments: Fragments
+
+    @property
+    def view_dirs(self) -> Float[Tensor, "B H W 3"]:
+        """`[B, H, W, 3]` unit vectors from the camera to the surface, world axes. Differentiable in: ray_dirs."""
+        # A surface point lies on its pixel's ray, so the view direction needs nothing but the camera.
+        return self.ray_dirs * self.mask[..., None]
+
+    @property
+    def part_ids(self) -> Int[Tensor, "B H W"]:
+        """`[B, H, W]` int64 index into the mesh's part names, -1 on the background."""
+        seen = self.fragments.pix_to_face.clamp(min=0)
+        if len(self.face_part_ids) == 0:
+            return seen - 1
+        parts = self.face_part_ids.index_select(0, seen.reshape(-1)).view(seen.shape)
+        return torch.where(self.mask, parts, -1)
 
 
 def make_gbuffer(mesh: Mesh, cameras: Camera, backend: str = "auto", *, near: float = NEAR) -> GBuffer:
@@ -71,16 +84,14 @@ def _fused_gbuffer(mesh: Mesh, cameras: Camera, near: float) -> GBuffer:
     projected = triton_backend.project(mesh.verts, cameras)
     words = triton_backend.visible_words(projected.detach(), mesh.faces, cameras.height, cameras.width, near)
     buffers = triton_backend.interpolate_surface(projected, words, mesh.faces, mesh)
-    pix_to_face, bary, zbuf, uv, normals, part_ids, mask = buffers
-    ray_dirs = triton_backend.ray_dirs(cameras)
+    pix_to_face, bary, zbuf, uv, normals, mask = buffers
     return GBuffer(
         uv=uv,
-        view_dirs=ray_dirs * mask[..., None],
-        ray_dirs=ray_dirs,
+        ray_dirs=triton_backend.ray_dirs(cameras),
         normals=normals,
         depth=zbuf,
-        part_ids=part_ids,
         mask=mask,
+        face_part_ids=mesh.part_ids,
         fragments=Fragments(pix_to_face, bary, zbuf),
     )
 
@@ -103,18 +114,13 @@ def interpolate_gbuffer(mesh: Mesh, cameras: Camera, fragments: Fragments) -> GB
     bary = fragments.bary.reshape(-1, 3).index_select(0, pixel)
     uv = interpolate(mesh.verts_uv, mesh.faces_uv, face, bary)
     normals = normalize(interpolate(mesh.normals, mesh.faces_normals, face, bary), dim=-1)
-    # A surface point lies on its pixel's ray, so the view direction needs nothing but the camera.
-    ray_dirs = cameras.ray_dirs()
-    part_ids = torch.full_like(fragments.pix_to_face, -1)
-    part_ids.view(-1)[pixel] = mesh.part_ids.index_select(0, face)
     return GBuffer(
         uv=scatter_pixels(uv, pixel, shape),
-        view_dirs=ray_dirs * mask[..., None],
-        ray_dirs=ray_dirs,
+        ray_dirs=cameras.ray_dirs(),
         normals=scatter_pixels(normals, pixel, shape),
         depth=fragments.zbuf,
-        part_ids=part_ids,
         mask=mask,
+        face_part_ids=mesh.part_ids,
         fragments=fragments,
     )
 

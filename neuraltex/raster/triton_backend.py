@@ -15,11 +15,13 @@ from neuraltex.geometry.mesh import Mesh
 from neuraltex.kernels import surface, visibility
 
 EMPTY = torch.iinfo(torch.int64).max
-# Boxes of up to so many pixels are drawn by the lane that found them, larger ones are cut into tiles.
-SMALL_BOX = 16
+# Boxes of up to so many pixels are drawn by the lane that found them, or by a warp; larger ones are cut into tiles.
+SMALL_BOX, MIDDLE_BOX = 16, 2048
 FACES_A_PROGRAM, VERTS_A_PROGRAM, PIXELS_A_PROGRAM = 128, 256, 128
-TILES_A_PROGRAM, PROGRAMS_A_PROCESSOR = 8, 8
-# The queue's counter holds records above bit 36.
+# A warp's, a tile's.
+MIDDLE_LANES, LARGE_LANES = 128, 256
+MIDDLE_PROGRAMS, LARGE_PROGRAMS = 32, 8  # for each multiprocessor
+# A queue's counter holds records above bit 36, and the queue holds faces as int32.
 MAX_RECORDS = 1 << 27
 
 _compact: WeakTensorKeyDictionary = WeakTensorKeyDictionary()
@@ -108,19 +110,24 @@ def _draw(
 ) -> None:
     num_views, device = len(projected), projected.device
     capacity = num_views * num_faces
-    queue = torch.empty(2, capacity, dtype=torch.int64, device=device)
-    counter = torch.zeros(1, dtype=torch.int64, device=device)
-    arguments = (projected, faces, words, counter, queue[0], queue[1], num_faces, num_verts, width, height, near)
-    programs = 4
-    if projected.is_cuda:
-        programs = torch.cuda.get_device_properties(device).multi_processor_count * PROGRAMS_A_PROCESSOR
+    counters = torch.zeros(2, dtype=torch.int64, device=device)
+    middle_face, large_face = torch.empty(2, capacity, dtype=torch.int32, device=device)
+    large_tile = torch.empty(capacity, dtype=torch.int64, device=device)
+    sizes = (num_faces, num_verts, width, height, near)
+    processors = torch.cuda.get_device_properties(device).multi_processor_count if projected.is_cuda else 1
     with torch.cuda.device_of(projected):
         visibility.small_kernel[(-(-num_faces // FACES_A_PROGRAM), num_views)](
-            *arguments, BLOCK=FACES_A_PROGRAM, SMALL=SMALL_BOX, enable_fp_fusion=False
-        )
-        visibility.tile_kernel[(programs,)](
-            *arguments, TILES=TILES_A_PROGRAM, STEPS=capacity.bit_length(), enable_fp_fusion=False
-        )
+            projected, faces, words, counters, middle_face, large_face, large_tile, *sizes,
+            BLOCK=FACES_A_PROGRAM, SMALL=SMALL_BOX, MIDDLE=MIDDLE_BOX, enable_fp_fusion=False,
+        )  # fmt: skip
+        visibility.middle_kernel[(processors * MIDDLE_PROGRAMS,)](
+            projected, faces, words, counters, middle_face, *sizes,
+            LANES=MIDDLE_LANES, num_warps=1, enable_fp_fusion=False,
+        )  # fmt: skip
+        visibility.large_kernel[(processors * LARGE_PROGRAMS,)](
+            projected, faces, words, counters, large_face, large_tile, *sizes,
+            LANES=LARGE_LANES, enable_fp_fusion=False,
+        )  # fmt: skip
 
 
 class _Surface(torch.autograd.Function):
@@ -141,17 +148,17 @@ class _Surface(torch.autograd.Function):
         zbuf = projected.new_empty(words.shape)
         outputs = [pix_to_face, bary, zbuf]
         verts_uv, normals = verts_uv.contiguous(), normals.contiguous()
-        faces_uv = faces_normals = part_ids = faces
+        faces_uv = faces_normals = faces
         if mesh is not None:
-            faces_uv, faces_normals, part_ids = compact(mesh.faces_uv), compact(mesh.faces_normals), mesh.part_ids
+            faces_uv, faces_normals = compact(mesh.faces_uv), compact(mesh.faces_normals)
             outputs += [projected.new_empty(*words.shape, 2), projected.new_empty(*words.shape, 3)]
-            outputs += [torch.empty_like(words), torch.empty_like(words, dtype=torch.bool)]
+            outputs += [torch.empty_like(words, dtype=torch.bool)]
         # A buffer that is not asked for is never written: any pointer stands in for it.
-        uv, normal_map, part_map, mask = outputs[3:] if mesh is not None else (zbuf, zbuf, zbuf, zbuf)
+        uv, normal_map, mask = outputs[3:] if mesh is not None else (zbuf, zbuf, zbuf)
         with torch.cuda.device_of(words):
             surface.surface_kernel[(-(-words.numel() // PIXELS_A_PROGRAM),)](
-                words, projected, faces, verts_uv, faces_uv, normals, faces_normals, part_ids,
-                pix_to_face, bary, zbuf, uv, normal_map, part_map, mask,
+                words, projected, faces, verts_uv, faces_uv, normals, faces_normals,
+                pix_to_face, bary, zbuf, uv, normal_map, mask,
                 words.numel(), projected.shape[1], width, height,
                 BARY=True, UV=mesh is not None, NORMALS=mesh is not None, BLOCK=PIXELS_A_PROGRAM,
             )  # fmt: skip
@@ -214,7 +221,7 @@ def interpolate_surface(
 
     Returns:
         `pix_to_face` `[B, H, W]`, `bary` `[B, H, W, 3]`, `zbuf` `[B, H, W]`; with `mesh` also `uv` `[B, H, W, 2]`,
-        `normals` `[B, H, W, 3]`, `part_ids` `[B, H, W]`, `mask` `[B, H, W]`.
+        `normals` `[B, H, W, 3]`, `mask` `[B, H, W]`.
 
     Differentiable in: projected, mesh.verts_uv, mesh.normals.
     """

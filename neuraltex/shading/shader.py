@@ -125,7 +125,8 @@ class Shader(nn.Module):
             return self._fused_features(gbuffer)
         covered = gbuffer.mask[:, None]
         texels = self.texture(gbuffer.uv)
-        view_basis = sh_basis(gbuffer.view_dirs).permute(0, 3, 1, 2)
+        view_dirs = gbuffer.view_dirs
+        view_basis = sh_basis(view_dirs).permute(0, 3, 1, 2)
         before, modulated, after = texels[:, :3], texels[:, MODULATED], texels[:, MODULATED.stop :]
         surface = torch.cat([before, modulated * view_basis, after], dim=1)
         behind = torch.zeros_like(surface)
@@ -134,7 +135,7 @@ class Shader(nn.Module):
         features = torch.where(covered, surface, behind)
         colour = torch.where(covered, before, behind[:, :3])
         if self.reflections is not None:
-            directional = self._directional(gbuffer, view_basis, self.reflections)
+            directional = self._directional(view_dirs, gbuffer.normals, view_basis, self.reflections)
             features = torch.cat([features, directional * covered, covered.to(features.dtype)], dim=1)
         return features, colour
 
@@ -149,14 +150,16 @@ class Shader(nn.Module):
         features = features.permute(0, 3, 1, 2)
         return features, features[:, :3]
 
-    def _directional(self, gbuffer: GBuffer, view_basis: Tensor, reflections: EnvironmentTexture) -> Tensor:
+    def _directional(
+        self, view_dirs: Tensor, normals: Tensor, view_basis: Tensor, reflections: EnvironmentTexture
+    ) -> Tensor:
         """What the view direction tells beside the texels: `[B, 9 + 9 + 8, H, W]`.
 
         Highlights follow the mirror direction, not the view direction: harmonics of it, and a learned picture of what
         is mirrored there, carry over to views that were never photographed.
         """
-        facing = (gbuffer.view_dirs * gbuffer.normals).sum(-1, keepdim=True)
-        mirrored = gbuffer.view_dirs - 2 * facing * gbuffer.normals
+        facing = (view_dirs * normals).sum(-1, keepdim=True)
+        mirrored = view_dirs - 2 * facing * normals
         return torch.cat([view_basis, sh_basis(mirrored).permute(0, 3, 1, 2), reflections(mirrored)], dim=1)
 
     def decode(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W 3"]:

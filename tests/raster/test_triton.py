@@ -34,11 +34,22 @@ def scene(name: str):
     return mesh.to(DEVICE), cameras.to(DEVICE)
 
 
-# Boxes of 0 pixels: everything goes through the queue of tiles; of 10,000: nothing does.
-@pytest.mark.parametrize("small_box", [0, 16, 10_000])
-@pytest.mark.parametrize("name", ["floor", "two spheres", "sphere"])
-def test_gbuffers_equal_those_of_plain_torch(name, small_box, monkeypatch):
+# Largest boxes that are drawn by a lane and by a warp: all by tiles, all by warps, all by lanes, and by their sizes.
+SIZE_CLASSES = [(0, 0), (0, 10_000), (10_000, 10_000), (16, 60)]
+
+
+def set_size_classes(monkeypatch, small_box: int, middle_box: int) -> None:
+    """Let kernels take triangles of other sizes than they were made for."""
     monkeypatch.setattr(triton_backend, "SMALL_BOX", small_box)
+    monkeypatch.setattr(triton_backend, "MIDDLE_BOX", middle_box)
+
+
+@pytest.mark.parametrize(
+    ("name", "size_classes"),
+    [*((name, classes) for name in ("floor", "sphere") for classes in SIZE_CLASSES), ("two spheres", (16, 60))],
+)
+def test_gbuffers_equal_those_of_plain_torch(name, size_classes, monkeypatch):
+    set_size_classes(monkeypatch, *size_classes)
     mesh, cameras = scene(name)
     expected, found = make_gbuffer(mesh, cameras, "torch"), make_gbuffer(mesh, cameras, "triton")
     # measured: no pixel differs
@@ -67,6 +78,21 @@ def test_each_view_can_have_its_own_vertices():
     assert (expected.pix_to_face == found.pix_to_face).all()
 
 
+def test_large_and_thin_triangles_lose_no_pixel(monkeypatch):
+    """Triangles of many tiles at every angle, needles among them: passing over tiles must not cost a pixel."""
+    generator = torch.Generator().manual_seed(2)
+    verts = torch.rand(40, 3, 3, generator=generator) * 2 - 1
+    verts[::2, 2] = verts[::2, 0] + 0.02 * torch.rand(20, 3, generator=generator)
+    verts[..., 2] *= 0.3
+    mesh, cameras = make_mesh(verts.reshape(-1, 3), torch.arange(120).view(-1, 3)).to(DEVICE), ring_cameras(1, 150, 130)
+    cameras = cameras.to(DEVICE)
+    expected = rasterize(mesh.verts, mesh.faces, cameras, backend="torch").pix_to_face
+    set_size_classes(monkeypatch, 0, 0)
+    # measured: no pixel differs
+    assert (rasterize(mesh.verts, mesh.faces, cameras, backend="triton").pix_to_face == expected).all()
+    assert len(expected.unique()) > 20
+
+
 def test_views_are_drawn_in_parts_where_the_queue_cannot_hold_all(monkeypatch):
     mesh, cameras = scene("two spheres")
     expected = rasterize(mesh.verts, mesh.faces, cameras, backend="torch").pix_to_face
@@ -75,7 +101,7 @@ def test_views_are_drawn_in_parts_where_the_queue_cannot_hold_all(monkeypatch):
 
 
 def test_a_pixel_centre_on_a_shared_edge_has_one_owner(monkeypatch):
-    """A fan of triangles around pixel centres: each covered centre once, with or without tiles."""
+    """A fan of triangles around pixel centres: each covered centre once, whoever draws it."""
     columns, rows = torch.meshgrid(torch.arange(5.0), torch.arange(4.0), indexing="xy")
     grid = torch.stack([columns, rows, torch.ones_like(rows)], dim=-1).reshape(-1, 3)
     i = torch.arange(15).reshape(3, 5)[:, :4].reshape(-1)
@@ -86,8 +112,8 @@ def test_a_pixel_centre_on_a_shared_edge_has_one_owner(monkeypatch):
     mesh = make_mesh(grid, faces).to(DEVICE)
     expected = rasterize(mesh.verts, mesh.faces, cameras, backend="torch").pix_to_face
     assert (expected[0, :6, :8] >= 0).all()
-    for small_box in (0, 16):
-        monkeypatch.setattr(triton_backend, "SMALL_BOX", small_box)
+    for size_classes in SIZE_CLASSES:
+        set_size_classes(monkeypatch, *size_classes)
         assert (rasterize(mesh.verts, mesh.faces, cameras, backend="triton").pix_to_face == expected).all()
 
 
