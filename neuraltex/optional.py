@@ -7,9 +7,19 @@ from types import ModuleType
 
 from neuraltex.errors import NeuraltexError
 
+# What no extra can bring, because the package index has no wheel of it.
+BY_HAND = {
+    "pytorch3d": "conda install -c conda-forge pytorch3d, or build it: pip install --no-build-isolation "
+    "'git+https://github.com/facebookresearch/pytorch3d.git@v0.7.9'",
+}
 
-def require(module: str, extra: str) -> ModuleType:
-    """Import `module`, or say which extra brings it.
+
+def require(module: str, extra: str | None = None) -> ModuleType:
+    """Import `module`, or say what brings it.
+
+    Args:
+        module: what to import, a package or a part of one.
+        extra: the extra of this package that installs it; None where `BY_HAND` tells how.
 
     Raises:
         NeuraltexError: the module is not installed, or its system libraries are missing.
@@ -17,6 +27,6 @@ def require(module: str, extra: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:
-        raise NeuraltexError(
-            f"this needs the package {module} ({error}); install it with: pip install 'neuraltex[{extra}]'"
-        ) from error
+        package = module.partition(".")[0]
+        how = BY_HAND[package] if extra is None else f"pip install 'neuraltex[{extra}]'"
+        raise NeuraltexError(f"this needs the package {package} ({error}); install it with: {how}") from error

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
-from neuraltex.raster.backends import pick_backend
+from neuraltex.raster.backends import pick_stages
 from neuraltex.raster.fragments import Fragments
 from neuraltex.raster.projection import project_homogeneous
 
@@ -61,14 +61,14 @@ def antialias(
         faces: `[F, 3]` vertex indices, shared across UV seams.
         opposite: `[F, 3]` from `opposite_corners(faces)`.
         cameras: the batch `[B]` that the fragments were made with.
-        backend: as in `rasterize`.
+        backend: as in `pick_stages`.
 
     Returns:
         `[B, H, W, C]`, equal to `features` away from silhouettes.
 
     Differentiable in: features, verts, K, w2c.
     """
-    if pick_backend(backend, verts) == "triton":
+    if pick_stages(backend, verts) == "triton":
         from neuraltex.raster.triton_antialias import antialias_projected
         from neuraltex.raster.triton_backend import project
 

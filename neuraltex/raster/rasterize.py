@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.raster import torch_backend
 from neuraltex.raster.backends import pick_backend
 from neuraltex.raster.fragments import Fragments
 from neuraltex.raster.projection import barycentrics, project_homogeneous
-from neuraltex.raster.torch_backend import visible_faces
 
 NEAR = 1e-4
 
@@ -41,6 +41,7 @@ def rasterize(
 
     Raises:
         ValueError: an argument's shape, device or value is not as above.
+        NeuraltexError: `backend` is "pytorch3d", which is not installed or was built without the device.
 
     Differentiable in: verts, K, w2c, through `bary` and `zbuf`; which face is seen is discrete and carries nothing.
     """
@@ -48,13 +49,20 @@ def rasterize(
     width = cameras.width if width is None else width
     check_arguments(verts, faces, cameras, height, width, near)
     cameras = Camera(cameras.K.to(verts.dtype), cameras.w2c.to(verts.dtype), width, height)
-    if pick_backend(backend, verts) == "triton":
+    backend = pick_backend(backend, verts)
+    if backend == "triton":
         from neuraltex.raster import triton_backend
 
         projected = triton_backend.project(verts, cameras)
         words = triton_backend.visible_words(projected.detach(), faces, height, width, near)
         return Fragments(*triton_backend.interpolate_surface(projected, words, faces))
-    return interpolate_fragments(verts, faces, cameras, visible_faces(verts, faces, cameras, near))
+    if backend == "pytorch3d":
+        from neuraltex.raster import pytorch3d_backend
+
+        pix_to_face = pytorch3d_backend.visible_faces(verts, faces, cameras, near)
+    else:
+        pix_to_face = torch_backend.visible_faces(verts, faces, cameras, near)
+    return interpolate_fragments(verts, faces, cameras, pix_to_face)
 
 
 def interpolate_fragments(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tyro.conf import arg
 
 from neuraltex.errors import SettingError
-from neuraltex.raster.backends import pick_backend
+from neuraltex.raster.backends import pick_stages
 from neuraltex.raster.gbuffer import GBuffer
 from neuraltex.shading.decoders import make_decoder
 from neuraltex.shading.spherical_harmonics import sh_basis
@@ -113,7 +113,7 @@ class Shader(nn.Module):
 
         Args:
             gbuffer: surface buffers `[B, H, W, ...]`.
-            backend: as in `rasterize`.
+            backend: as in `pick_stages`.
 
         Returns:
             `[B, C, H, W]` features, on the fast path followed by zeros up to a multiple of 8; and the `[B, 3, H, W]`
@@ -121,7 +121,7 @@ class Shader(nn.Module):
 
         Differentiable in: gbuffer's uv, view_dirs, ray_dirs and normals, the texels.
         """
-        if pick_backend(backend, gbuffer.uv) == "triton":
+        if pick_stages(backend, gbuffer.uv) == "triton":
             return self._fused_features(gbuffer)
         covered = gbuffer.mask[:, None]
         texels = self.texture(gbuffer.uv)
