@@ -1,5 +1,7 @@
 """Cameras of PyTorch3D, as the arrays that its `PerspectiveCameras` takes; the library itself is not needed.
 
+Its own objects are converted in `neuraltex.pytorch3d`.
+
 Its camera axes are +x left, +y up, +z forward, and points are row vectors: `x_cam = x_world @ R + T`. A pixel is an
 area there as here: (0, 0) is the outer corner of the top-left one.
 """
@@ -47,7 +49,10 @@ def to_pytorch3d(cameras: Camera, *, in_ndc: bool = False) -> PerspectiveArrays:
     if len(cameras.batch_shape) != 1:
         raise ValueError(f"cameras: expected one batch dimension, got the batch shape {cameras.batch_shape}")
     if bool((cameras.K[:, 0, 1] != 0).any()):
-        raise ValueError("cameras: expected no skew, PyTorch3D's focal length and principal point cannot hold any")
+        raise ValueError(
+            "cameras: expected no skew, PyTorch3D's focal length and principal point cannot hold any; "
+            "rasterize(..., backend='pytorch3d') takes skewed cameras as they are"
+        )
     flip = _flip(cameras.w2c)
     focal = torch.stack([cameras.K[:, 0, 0], cameras.K[:, 1, 1]], dim=1)
     principal = cameras.K[:, :2, 2]
