@@ -10,8 +10,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-# Taps start at any value. Told that rows are multiples of 16, the compiler would give each lane four values in a row
-# for the sake of the store, and the loads, which cannot be as wide, would leave gaps between the lanes.
+# Taps along a row start at any value. Told that rows are multiples of 16, the compiler would give each lane several
+# values in a row for the sake of the store, and the loads, which cannot be as wide, would leave gaps between the lanes.
 SIZES = ("height", "width", "channels")
 
 
@@ -176,7 +176,7 @@ def partials_backward_kernel(
     tl.store(to + 2 * image, by_xy, mask=inside)
 
 
-@triton.jit(do_not_specialize=SIZES)
+@triton.jit
 def image_backward_kernel(
     sums, first, second, grad_first, height, width, channels,
     WEIGHTS: tl.constexpr, RADIUS: tl.constexpr, ROWS: tl.constexpr, VALUES: tl.constexpr,

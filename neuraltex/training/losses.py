@@ -7,36 +7,56 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from neuraltex.raster.backends import pick_backend
+
 # Window and constants of the publication, for images in [0, 1].
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
 
 
-def masked_mean(values: Float[Tensor, "B H W *C"], weight: Float[Tensor, "B H W"]) -> Float[Tensor, ""]:
+def masked_mean(
+    values: Float[Tensor, "B H W *C"], weight: Float[Tensor, "B H W"], total: Float[Tensor, ""] | None = None
+) -> Float[Tensor, ""]:
     """Mean over the pixels of weight 1, and over channels if there are any; 0 where no pixel counts.
+
+    Args:
+        values: `[B, H, W]` or `[B, H, W, C]`.
+        weight: `[B, H, W]` 1 where a pixel counts, else 0.
+        total: pixels that count, where these are a part of them; the sum of `weight` where left out.
 
     Differentiable in: values.
     """
     if values.ndim == 4:
         values = values.mean(dim=-1)
-    return (values * weight).sum() / weight.sum().clamp(min=1.0)
+    return (values * weight).sum() / (weight.sum() if total is None else total).clamp(min=1.0)
 
 
-def ssim_map(first: Float[Tensor, "B H W C"], second: Float[Tensor, "B H W C"]) -> Float[Tensor, "B H W"]:
+def ssim_map(
+    first: Float[Tensor, "B H W C"], second: Float[Tensor, "B H W C"], *, backend: str = "auto"
+) -> Float[Tensor, "B H W"]:
     """Structural similarity around each pixel, averaged over channels.
 
     The border is padded by reflection, so the map has the images' size.
 
     Args:
         first, second: `[B, H, W, C]` images in [0, 1], at least 6 pixels each way.
+        backend: "auto": kernels on CUDA for float32 unless `second` requires gradients, plain PyTorch elsewhere; else
+            as in `pick_backend`.
 
     Returns:
         `[B, H, W]`, 1 where the images agree.
 
-    Differentiable in: first, second.
+    Raises:
+        ValueError: an unknown backend, or "triton" where it cannot run or `second` requires gradients.
+
+    Differentiable in: first, second ("triton": first).
 
     Source: Z. Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", IEEE TIP 2004.
     """
+    if pick_backend(backend, first) == "triton" and not (backend == "auto" and second.requires_grad):
+        from neuraltex.training.triton_ssim import fused_ssim_map
+
+        return fused_ssim_map(first, second)
     offsets = torch.arange(-SSIM_RADIUS, SSIM_RADIUS + 1, dtype=first.dtype, device=first.device)
     kernel = torch.exp(-0.5 * (offsets / SSIM_SIGMA) ** 2)
     kernel = kernel / kernel.sum()
@@ -61,6 +81,7 @@ def photometric_loss(
     target: Float[Tensor, "B H W 3"],
     weight: Float[Tensor, "B H W"],
     structural_weight: float,
+    total: Float[Tensor, ""] | None = None,
 ) -> Float[Tensor, ""]:
     """Absolute error blended with structural dissimilarity, over the pixels that count.
 
@@ -69,13 +90,14 @@ def photometric_loss(
         target: `[B, H, W, 3]` photographed, sRGB-encoded.
         weight: `[B, H, W]` 1 where a pixel counts, else 0.
         structural_weight: share of the structural term, within [0, 1].
+        total: as in `masked_mean`.
 
     Differentiable in: rgb.
     """
-    absolute = masked_mean((rgb - target).abs(), weight)
+    absolute = masked_mean((rgb - target).abs(), weight, total)
     if structural_weight == 0.0 or min(rgb.shape[1:3]) <= SSIM_RADIUS:
         return absolute
     # Pixels that do not count are made equal, or they would leak into their neighbours' windows.
     seen = weight[..., None]
-    dissimilarity = masked_mean(1 - ssim_map(rgb * seen, target * seen), weight)
+    dissimilarity = masked_mean(1 - ssim_map(rgb * seen, target * seen), weight, total)
     return (1 - structural_weight) * absolute + structural_weight * dissimilarity
