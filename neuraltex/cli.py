@@ -1,4 +1,4 @@
-"""The command line: `neuraltex demo | info | prepare | align | train | eval | render`."""
+"""The command line: `neuraltex doctor | demo | info | prepare | align | train | eval | render`."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from tyro.conf import Positional, arg, subcommand
 from neuraltex.cameras.read import find_cameras
 from neuraltex.capture.solve.command import Align, Prepare
 from neuraltex.demo import run_demo
+from neuraltex.doctor import diagnose
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
 from neuraltex.geometry import load_scene
 from neuraltex.rendering import make_path, render_run
 from neuraltex.shading import ShadingConfig
-from neuraltex.tables import metrics_table, parts_table
+from neuraltex.tables import checks_table, metrics_table, parts_table
 from neuraltex.training import (
     Budget,
     Run,
@@ -37,6 +38,27 @@ from neuraltex.training import (
 
 console = Console(stderr=True)
 DEFAULT_MINUTES = 10.0
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Try whether the main job can run here, and tell what would make it faster; exits with 1 where it cannot.
+
+    Args:
+        device: "auto", "cpu", "cuda", "cuda:1", ...
+    """
+
+    device: str = "auto"
+
+    def __call__(self) -> None:
+        diagnosis = diagnose(pick_device(self.device))
+        out = Console()
+        out.print(checks_table(diagnosis))
+        if not diagnosis.can_run:
+            failing = ", ".join(check.name for check in diagnosis.required if not check.ok)
+            out.print(f"The main job cannot run here: mend {failing}.")
+            sys.exit(1)
+        out.print("The main job can run here; try: neuraltex demo")
 
 
 @dataclass(frozen=True)
@@ -238,7 +260,8 @@ def _commands(device: torch.device) -> Any:
     missing = tyro.MISSING
     train_default = Train(mesh=missing, photos=missing, output=missing, shading=shading, training=training)
     return (
-        Annotated[Demo, subcommand("demo")]
+        Annotated[Doctor, subcommand("doctor")]
+        | Annotated[Demo, subcommand("demo")]
         | Annotated[Info, subcommand("info")]
         | Annotated[Prepare, subcommand("prepare")]
         | Annotated[Align, subcommand("align")]

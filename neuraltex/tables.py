@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
+from neuraltex.doctor import Diagnosis
 from neuraltex.geometry import Scene
 
 METHODS = {"ours": "neuraltex", "textured_mesh": "textured mesh"}
@@ -47,4 +50,21 @@ def parts_table(scene: Scene) -> Table:
         names = [scene.materials[i].name for i in used if 0 <= i < len(scene.materials)]
         extent = " x ".join(f"{side:.3g}" for side in size)
         table.add_row(part.name, f"{len(part.faces):,}", f"{len(verts):,}", extent, ", ".join(names))
+    return table
+
+
+def checks_table(diagnosis: Diagnosis) -> Table:
+    """What was checked, one row each: what the main job needs above, what it does not below."""
+    table = Table(box=SIMPLE_HEAD)
+    table.add_column("")
+    table.add_column("checked", no_wrap=True)
+    table.add_column("found")
+    for checks, failed in ((diagnosis.required, Text("fails", "bold red")), (diagnosis.optional, Text("no", "yellow"))):
+        for check in checks:
+            # Texts, since brackets are markup in plain words.
+            found = Text(check.finding)
+            if check.advice:
+                found.append(f"\n-> {check.advice}", "bold" if check.ok else failed.style)
+            table.add_row(Text("ok", "green") if check.ok else failed, Text(check.name), found)
+        table.add_section()
     return table
