@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import UInt8
 from torch import Tensor
 
 from neuraltex.cameras import Camera, CameraPath, orbit, read_path, spiral, spline_path, training_path
 from neuraltex.capture import write_video
 from neuraltex.errors import NeuraltexError
-from neuraltex.geometry.mesh import Mesh
-from neuraltex.pipeline import render
-from neuraltex.raster import opposite_corners
-from neuraltex.shading import Shader
+from neuraltex.frames import FrameRenderer
 from neuraltex.training.run import Run
+from neuraltex.training.workers import ALONE, Workers
+
+# About what a frame takes on a GPU, for telling how long a path will.
+SECONDS_A_FRAME = 2e-3
 
 
 def make_path(name: str, trained: Camera, *, num_frames: int, fps: float, smooth: bool = False) -> CameraPath:
@@ -49,29 +50,34 @@ def make_path(name: str, trained: Camera, *, num_frames: int, fps: float, smooth
     return CameraPath(spline_path(path.cameras, num_frames=num_frames), path.fps)
 
 
-@torch.no_grad()
-def render_frames(mesh: Mesh, cameras: Camera, shader: Shader) -> Iterator[Float[Tensor, "H W 3"]]:
+def render_frames(renderer: FrameRenderer, cameras: Camera, workers: Workers) -> Iterator[UInt8[Tensor, "H W 3"]]:
     """Render a path frame by frame.
 
     Args:
-        mesh: the scene's flat buffers, on the shader's device.
-        cameras: a batch `[N]`.
-        shader: what was learned.
+        renderer: of the scene.
+        cameras: a batch `[N]`, on the scene's device.
+        workers: the processes that share the frames: each renders every count-th, the first one gets them all.
 
     Yields:
-        `[H, W, 3]` sRGB-encoded colour in [0, 1], black where nothing was learned: behind the mesh of a run that was
-        trained with masks.
+        `[H, W, 3]` sRGB-encoded, in order; on the first worker alone.
     """
-    opposite = opposite_corners(mesh.faces)
-    for index in range(len(cameras.K)):
-        rendering = render(mesh, cameras[index : index + 1], shader, opposite=opposite)
-        rgb = rendering.rgb[0].clamp(0, 1)
-        if shader.environment is None:
-            rgb = rgb * rendering.gbuffer.mask[0, ..., None]
-        yield rgb
+    for start in range(0, len(cameras.K), workers.count):
+        index = min(start + workers.rank, len(cameras.K) - 1)
+        frame = renderer(cameras[index : index + 1])[0]
+        yield from workers.gather(frame)[: len(cameras.K) - start]
 
 
-def render_run(run: Run, path: CameraPath, output: Path, device: torch.device, *, size: int | None = None) -> int:
+def render_run(
+    run: Run,
+    path: CameraPath,
+    output: Path,
+    device: torch.device,
+    *,
+    size: int | None = None,
+    execution: str = "auto",
+    workers: Workers = ALONE,
+    report: Callable[[str], None] = lambda _: None,
+) -> int:
     """Render a camera path through a trained run into a video or a folder of pictures.
 
     Args:
@@ -80,12 +86,16 @@ def render_run(run: Run, path: CameraPath, output: Path, device: torch.device, *
         output: a video file, or a folder of PNG files where the name has no suffix.
         device: where to compute.
         size: longer side in pixels; None for the path's own.
+        execution: how frames run, as in `pick_execution`.
+        workers: the processes that share the frames; the first one writes.
+        report: told what will take long.
 
     Returns:
         The frames written.
 
     Raises:
         InputError: the run is not trained, or the output cannot be written.
+        SettingError: an execution that cannot be had.
     """
     cameras = path.cameras
     if size is not None:
@@ -93,5 +103,14 @@ def render_run(run: Run, path: CameraPath, output: Path, device: torch.device, *
         cameras = cameras.resize(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
     shader, _ = run.load_model(device)
     mesh = run.load_scene().flatten().to(device)
-    write_video(output, render_frames(mesh, cameras.to(device), shader), path.fps)
+    seconds = SECONDS_A_FRAME * len(cameras.K)
+    renderer = FrameRenderer(mesh, shader, execution=execution, seconds=seconds)
+    if renderer.execution == "compile":
+        report("compiling the network: the first frame takes 10 to 60 seconds")
+    frames = render_frames(renderer, cameras.to(device), workers)
+    if workers.first:
+        write_video(output, frames, path.fps)
+    else:
+        for _ in frames:
+            pass
     return len(cameras.K)

@@ -7,6 +7,7 @@ from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.run import Run, RunConfig, SourceConfig, pick_device, refuse_occupied
 from neuraltex.training.session import defaults_for, train
 from neuraltex.training.trainer import Trainer
+from neuraltex.training.workers import Workers
 
 __all__ = [
     "Budget",
@@ -15,6 +16,7 @@ __all__ = [
     "SourceConfig",
     "Trainer",
     "TrainingConfig",
+    "Workers",
     "defaults_for",
     "pick_device",
     "refuse_occupied",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -39,7 +39,7 @@ class Photos:
 
     def __init__(self, capture: Capture, indices: Tensor, device: torch.device) -> None:
         self.images = capture.images[indices].to(device)
-        self.cameras = capture.cameras[indices].to(device)
+        self.cameras = capture.cameras[indices]  # on the CPU, where windows are worked out without waiting for a GPU
         self.names = [capture.names[i] for i in indices.tolist()]
         counted = [buffer[indices] for buffer in (capture.masks, capture.valid) if buffer is not None]
         self.counted = torch.stack(counted).all(dim=0).to(device) if counted else None
@@ -49,7 +49,16 @@ class Photos:
 
     def view(self, index: int) -> Batch:
         """One whole photograph as a batch of 1."""
-        return self._window(index, 0, 0, self.cameras.height, self.cameras.width)
+        window = self._window(index, 0, 0, self.cameras.height, self.cameras.width)
+        return replace(window, cameras=self._on_device(window.cameras))
+
+    def _on_device(self, cameras: Camera) -> Camera:
+        """Cameras where the pictures are, sent without waiting for what the device is doing."""
+        device = self.images.device
+        if device.type != "cuda":
+            return cameras
+        K, w2c = (t.pin_memory().to(device, non_blocking=True) for t in (cameras.K, cameras.w2c))
+        return Camera(K, w2c, cameras.width, cameras.height)
 
     def _window(self, index: int, top: int, left: int, height: int, width: int) -> Batch:
         rows, columns = slice(top, top + height), slice(left, left + width)
@@ -62,7 +71,15 @@ class Photos:
         return Batch(cameras, target, weight)
 
     def crops(
-        self, seed: int, step: int, *, batch: int, crop: int, zoom_share: float = 0.0, zoom_range: float = 1.0
+        self,
+        seed: int,
+        step: int,
+        *,
+        batch: int,
+        crop: int,
+        zoom_share: float = 0.0,
+        zoom_range: float = 1.0,
+        part: slice = slice(None),
     ) -> Batch:
         """Random windows, the same ones for the same seed and step.
 
@@ -76,15 +93,17 @@ class Photos:
             crop: side in pixels; limited by the photographs' size.
             zoom_share: share of the windows that are zoomed.
             zoom_range: largest factor of the zoom, in and out.
+            part: which of the batch's windows to make: workers share a batch.
         """
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         height, width = min(crop, self.cameras.height), min(crop, self.cameras.width)
         windows = []
-        for item in range(batch):
+        chances = torch.rand(batch, 4, generator=generator).tolist()
+        for item in range(batch)[part]:
             serial = step * batch + item
             shuffle = torch.Generator().manual_seed(seed * 7919 + serial // len(self))
             index = int(torch.randperm(len(self), generator=shuffle)[serial % len(self)])
-            chance, zoom, down, right = torch.rand(4, generator=generator).tolist()
+            chance, zoom, down, right = chances[item]
             scale = zoom_range ** (2 * zoom - 1) if chance < zoom_share else 1.0
             # Never more of the scene than the photograph holds, and whole pixels of it.
             scale = min(scale, self.cameras.height / height, self.cameras.width / width)
@@ -93,7 +112,7 @@ class Photos:
             left = int(right * (self.cameras.width - part_width + 1))
             windows.append(_resample(self._window(index, top, left, part_height, part_width), height, width))
         return Batch(
-            Camera.stack([window.cameras[0] for window in windows]),
+            self._on_device(Camera.stack([window.cameras[0] for window in windows])),
             torch.cat([window.target for window in windows]),
             torch.cat([window.weight for window in windows]),
         )

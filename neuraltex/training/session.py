@@ -22,6 +22,7 @@ from neuraltex.training.losses import masked_mean
 from neuraltex.training.run import Run, RunConfig, device_name, load_source, refuse_occupied
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Progress, Trainer
+from neuraltex.training.workers import ALONE, Workers
 
 # Looks at held-out views while training: how many times, and how many views.
 NUM_LOOKS, VIEWS_A_LOOK = 10, 2
@@ -38,7 +39,15 @@ def defaults_for(device: torch.device) -> tuple[ShadingConfig, TrainingConfig]:
 
 
 def train(
-    folder: Path, config: RunConfig, budget: Budget, device: torch.device, console: Console, *, resume: bool
+    folder: Path,
+    config: RunConfig,
+    budget: Budget,
+    device: torch.device,
+    console: Console,
+    *,
+    resume: bool,
+    execution: str = "auto",
+    workers: Workers = ALONE,
 ) -> Run:
     """Train, or go on training, and leave a run folder that can be rendered from.
 
@@ -49,19 +58,21 @@ def train(
         device: where to compute.
         console: progress is shown here.
         resume: go on with the run in `folder` if there is one.
+        execution: how steps run, as in `pick_execution`.
+        workers: the processes that train together; the first one writes the run folder.
 
     Raises:
+        SettingError: an execution that cannot be had, or a batch that the workers cannot share.
         InputError: a file of the mesh, the photographs or the cameras cannot be used.
         NeuraltexError: the folder holds another run, or training diverged.
     """
-    if not resume:
-        refuse_occupied(folder)  # before anything is decoded
-    if resume and (folder / "config.json").exists():
+    workers.share_of(config.training.batch)  # refused before anything is decoded or written
+    if workers.first:
+        run, capture = _open_or_begin(folder, config, console, resume=resume)
+    workers.wait()
+    if not workers.first:
         run = Run.open(folder)
-        _refuse_changes(run.config, config, folder)
         capture = run.load_capture()
-    else:
-        run, capture = _begin(folder, config, console)
     mesh = run.load_scene().flatten().to(device)
     torch.manual_seed(run.config.seed)
     shader = Shader(run.config.shading).to(device)
@@ -73,6 +84,8 @@ def train(
         budget,
         seed=run.config.seed,
         checkpoint=run.checkpoint,
+        workers=workers,
+        execution=execution,
     )
     if run.checkpoint.exists():
         trainer.restore()
@@ -81,10 +94,27 @@ def train(
         f"training on {len(capture.train_indices)} views of {capture.cameras.width} x {capture.cameras.height} "
         f"({len(capture.test_indices)} held out), {len(mesh.faces):,} faces, {device_name(device)}"
     )
-    _fit(trainer, Photos(capture, capture.test_indices, device), run, console)
+    if trainer.execution == "compile":
+        console.print("compiling the network: the first step takes 10 to 60 seconds")
+    if workers.first:
+        _fit(trainer, Photos(capture, capture.test_indices, device), run, console)
+    else:
+        trainer.fit()
     state = {"step": trainer.step, "seconds": trainer.seconds, "device": device_name(device)}
-    run.save_model(trainer.averaged_shader(), state)
+    if workers.first:
+        run.save_model(trainer.averaged_shader(), state)
+    workers.wait()
     return run
+
+
+def _open_or_begin(folder: Path, config: RunConfig, console: Console, *, resume: bool) -> tuple[Run, Capture]:
+    if not resume:
+        refuse_occupied(folder)  # before anything is decoded
+    if not resume or not (folder / "config.json").exists():
+        return _begin(folder, config, console)
+    run = Run.open(folder)
+    _refuse_changes(run.config, config, folder)
+    return run, run.load_capture()
 
 
 def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capture]:

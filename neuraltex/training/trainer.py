@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +13,8 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from neuraltex.errors import NeuraltexError
+from neuraltex.errors import InputError, NeuraltexError
+from neuraltex.execution import compile_in_place, pick_execution
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.pipeline import render
 from neuraltex.raster import opposite_corners
@@ -21,10 +22,15 @@ from neuraltex.shading import Shader
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.losses import masked_mean, photometric_loss
+from neuraltex.training.optimizer import AveragedAdamW, Group
 from neuraltex.training.sampler import Batch, Photos
+from neuraltex.training.stepping import CapturedStep, PlainStep, Step
+from neuraltex.training.workers import ALONE, Workers
 
 # Steps between looks at the loss on a GPU, where each look waits for the device.
 STEPS_A_REPORT = 20
+# About what a step takes on a GPU, for telling how long a number of them will.
+SECONDS_A_STEP = 5e-3
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,11 @@ class Trainer:
         budget: for how long.
         seed: of the crops; the shader's own start was drawn before.
         checkpoint: file for checkpoints.
+        workers: the processes that train together; each takes its share of every batch.
+        execution: how steps run, as in `pick_execution`.
+
+    Raises:
+        SettingError: a batch that the workers cannot share, or an execution that cannot be had.
     """
 
     def __init__(
@@ -69,26 +80,33 @@ class Trainer:
         *,
         seed: int,
         checkpoint: Path,
+        workers: Workers = ALONE,
+        execution: str = "auto",
     ) -> None:
+        self.workers = workers
         self.mesh, self.photos, self.shader = mesh, photos, shader
         self.config, self.budget, self.seed, self.checkpoint = config, budget, seed, checkpoint
         self.opposite = opposite_corners(mesh.faces)
         self.names = {parameter: name for name, parameter in shader.named_parameters()}
-        self.optimizer = torch.optim.AdamW(self._groups(), betas=(0.9, 0.99), eps=1e-12, fused=True)
-        self.average = [parameter.detach().clone() for parameter in self.names]
+        self.optimizer = AveragedAdamW(self._groups())
         self.step, self.seconds, self.saved_step = 0, 0.0, -1
+        self.part = workers.share_of(config.batch)
+        seconds = 60 * budget.minutes if budget.minutes is not None else SECONDS_A_STEP * (budget.steps or 0)
+        self.execution = pick_execution(execution, photos.images.device, seconds=seconds)
+        if self.execution == "compile":
+            compile_in_place(shader.decoder)
+        plain = PlainStep(self._loss, self.optimizer, workers)
+        self._step: Step = plain if self.execution == "eager" else CapturedStep(plain)
 
-    def _groups(self) -> list[dict[str, object]]:
+    def _groups(self) -> list[Group]:
         """One group a level of each texture, with its own decay; one for the network."""
         shader, config = self.shader, self.config
-        groups: list[dict[str, object]] = []
+        groups = []
         for texture in (shader.texture, shader.environment, shader.reflections):
             if texture is not None:
                 for level, decay in zip(texture.levels, texture.decay_weights(), strict=True):
-                    groups.append(
-                        {"params": [level], "rate": config.texture_rate, "weight_decay": decay * config.texture_decay}
-                    )
-        groups.append({"params": list(shader.decoder.parameters()), "rate": config.decoder_rate, "weight_decay": 0.0})
+                    groups.append(Group([level], config.texture_rate, decay * config.texture_decay))
+        groups.append(Group(list(shader.decoder.parameters()), config.decoder_rate, 0.0))
         return groups
 
     def fit(self, report: Callable[[Progress], None] | None = None) -> None:
@@ -109,7 +127,8 @@ class Trainer:
             if not on_gpu or self.step % STEPS_A_REPORT == 0 or self.step == self.budget.steps:
                 self._check(float(loss))
                 now = time.monotonic()
-                self.seconds, last_time = self.seconds + now - last_time, now
+                self.seconds = self.workers.agree(self.seconds + now - last_time, self.photos.images.device)
+                last_time = now
                 if report is not None:
                     psnr = -10 * math.log10(max(float(error), 1e-10))
                     fraction = self.budget.progress(self.step, self.seconds)
@@ -131,27 +150,22 @@ class Trainer:
             crop=config.crop,
             zoom_share=config.zoom_share,
             zoom_range=config.zoom_range,
+            part=self.part,
         )
-        loss, error = self._loss(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         warmth = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)
         cosine = 0.5 * (1 + math.cos(math.pi * fraction))
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["rate"] * warmth * (0.01 + 0.99 * cosine)
-        self.optimizer.step()
         # A running mean at first, so that the start of training is forgotten soon.
         decay = min(config.ema_decay, (1 + self.step) / (10 + self.step))
-        torch._foreach_lerp_(self.average, [p.detach() for p in self.names], 1 - decay)
-        return loss.detach(), error
+        return self._step(batch, self.optimizer.scalars(warmth * (0.01 + 0.99 * cosine), decay))
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        total = self.workers.sum(batch.weight.sum())
         rendering = render(self.mesh, batch.cameras, self.shader, opposite=self.opposite)
-        loss = photometric_loss(rendering.rgb, batch.target, batch.weight, self.config.structural_weight)
+        loss = photometric_loss(rendering.rgb, batch.target, batch.weight, self.config.structural_weight, total)
         if self.config.colour_weight > 0:
             colour_error = (rendering.colour.permute(0, 2, 3, 1) - batch.target).abs()
-            loss = loss + self.config.colour_weight * masked_mean(colour_error, batch.weight)
-        error = masked_mean((rendering.rgb.detach().clamp(0, 1) - batch.target) ** 2, batch.weight)
+            loss = loss + self.config.colour_weight * masked_mean(colour_error, batch.weight, total)
+        error = masked_mean((rendering.rgb.detach().clamp(0, 1) - batch.target) ** 2, batch.weight, total)
         return loss, error
 
     def _check(self, loss: float) -> None:
@@ -172,9 +186,19 @@ class Trainer:
         """A copy of the shader with the running average of its weights, which is what to render with."""
         shader = copy.deepcopy(self.shader)
         with torch.no_grad():
-            for parameter, average in zip(shader.parameters(), self.average, strict=True):
-                parameter.copy_(average)
+            averages = dict(zip(self.optimizer.parameters, self.optimizer.average, strict=True))
+            for parameter, ours in zip(shader.parameters(), self.shader.parameters(), strict=True):
+                parameter.copy_(averages[ours])
         return shader
+
+    def _state(self) -> Iterator[tuple[str, str, Tensor]]:
+        """Every tensor that training goes on from, with its kind and its parameter's name."""
+        optimizer = self.optimizer
+        kinds: dict[str, Sequence[Tensor]] = {"raw": optimizer.parameters, "average": optimizer.average}
+        kinds |= {"exp_avg": optimizer.first, "exp_avg_sq": optimizer.second}
+        for kind, tensors in kinds.items():
+            for parameter, values in zip(optimizer.parameters, tensors, strict=True):
+                yield kind, self.names[parameter], values
 
     def save(self) -> None:
         """Write the checkpoint that `restore` goes on from.
@@ -185,12 +209,9 @@ class Trainer:
         """
         if not all(bool(parameter.isfinite().all()) for parameter in self.names):
             self._stop("a weight is no longer a number")
-        tensors: dict[str, Tensor] = {}
-        for (parameter, name), average in zip(self.names.items(), self.average, strict=True):
-            tensors[f"raw.{name}"], tensors[f"average.{name}"] = parameter, average
-            for key, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"{key}.{name}"] = value
-        save_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
+        if self.workers.first:
+            tensors = {f"{kind}.{name}": values for kind, name, values in self._state()}
+            save_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
         self.saved_step = self.step
 
     def restore(self) -> None:
@@ -201,13 +222,14 @@ class Trainer:
         """
         tensors, state = load_tensors(self.checkpoint, self.photos.images.device)
         load_parameters(self.shader, tensors, self.checkpoint, "raw.")
-        for average, name in zip(self.average, self.names.values(), strict=True):
-            average.copy_(tensors[f"average.{name}"])
-        for parameter, name in self.names.items():
-            stored = {
-                key: tensors[f"{key}.{name}"] for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}.{name}" in tensors
-            }
-            if stored:
-                self.optimizer.state[parameter] = stored
+        with torch.no_grad():
+            for kind, name, values in self._state():
+                stored = tensors.get(f"{kind}.{name}")
+                if stored is None or stored.shape != values.shape:
+                    raise InputError(
+                        self.checkpoint, f"{kind}.{name} is missing or of another shape", hint="train anew"
+                    )
+                values.copy_(stored)
         self.step, self.seconds = int(state["step"]), float(state["seconds"])
+        self.optimizer.steps = self.step
         self.saved_step = self.step

@@ -15,6 +15,7 @@ from neuraltex.training.checkpoint import load_tensors, save_tensors
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Trainer
+from neuraltex.training.workers import ALONE, Workers
 from tests.scenes import uv_sphere
 from tests.training.test_sampler import direction_capture
 
@@ -22,19 +23,29 @@ SHADING = ShadingConfig(decoder_width=4, decoder_levels=2, texture_size=16, text
 
 
 def make_trainer(
-    folder: Path, *, steps: int = 12, num_views: int = 9, shading: ShadingConfig = SHADING, **changes
+    folder: Path,
+    *,
+    steps: int = 12,
+    num_views: int = 9,
+    shading: ShadingConfig = SHADING,
+    workers: Workers = ALONE,
+    device: str = "cpu",
+    execution: str = "auto",
+    **changes,
 ) -> Trainer:
     capture = direction_capture(num_views)
     torch.manual_seed(0)
     config = TrainingConfig(**{"batch": 2, "crop": 24, "save_minutes": 1e9, "warmup_steps": 3, **changes})
     return Trainer(
-        uv_sphere(),
-        Photos(capture, capture.train_indices, torch.device("cpu")),
-        Shader(shading),
+        uv_sphere().to(device),
+        Photos(capture, capture.train_indices, torch.device(device)),
+        Shader(shading).to(device),
         config,
         Budget(steps=steps),
         seed=4,
         checkpoint=folder / "checkpoint.safetensors",
+        workers=workers,
+        execution=execution,
     )
 
 

@@ -1,0 +1,93 @@
+"""Frames of one scene after another, as 8-bit pictures: on a GPU captured once and replayed."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor
+
+from neuraltex.cameras.camera import Camera
+from neuraltex.execution import compile_in_place, pick_execution
+from neuraltex.geometry.mesh import Mesh
+from neuraltex.pipeline import render
+from neuraltex.raster import opposite_corners
+from neuraltex.shading import Shader
+
+
+class FrameRenderer:
+    """Renders a trained scene from one camera after another.
+
+    On a GPU a frame is a CUDA graph, from projecting the vertices to the 8-bit picture; a graph is captured for each
+    picture size and batch size that comes. The scene must not be changed meanwhile.
+
+    Args:
+        mesh: the scene's flat buffers, on the shader's device.
+        shader: what was learned; it is copied.
+        execution: as in `pick_execution`.
+        seconds: about how long the device will be busy with frames, which says whether compiling pays.
+
+    Raises:
+        SettingError: an execution that cannot be had.
+    """
+
+    def __init__(self, mesh: Mesh, shader: Shader, *, execution: str = "auto", seconds: float = 0.0) -> None:
+        device = mesh.verts.device
+        self.mesh, self.shader = mesh, copy.deepcopy(shader).requires_grad_(False).eval()
+        self.execution = pick_execution(execution, device, seconds=seconds)
+        self.opposite = opposite_corners(mesh.faces)
+        if device.type == "cuda":
+            # What the network computes in anyway, cast and laid out once instead of in every frame.
+            self.shader.decoder.to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if self.execution == "compile":
+            compile_in_place(self.shader.decoder)
+        self._graphs: dict[tuple[int, int, int], _Graph] = {}
+
+    @torch.no_grad()
+    def __call__(self, cameras: Camera) -> UInt8[Tensor, "B H W 3"]:
+        """Render.
+
+        Args:
+            cameras: a batch `[B]`.
+
+        Returns:
+            `[B, H, W, 3]` sRGB-encoded, 0 to 255; black where nothing was learned: behind the mesh of a run that was
+            trained with masks. On a GPU the next frame of the same size overwrites it.
+        """
+        if self.execution == "eager":
+            return self._frame(cameras)
+        size = (len(cameras.K), cameras.height, cameras.width)
+        if size not in self._graphs:
+            self._graphs[size] = _Graph(self, cameras)
+        return self._graphs[size](cameras)
+
+    def _frame(self, cameras: Camera) -> Tensor:
+        rendering = render(self.mesh, cameras, self.shader, opposite=self.opposite)
+        rgb = rendering.rgb.clamp(0, 1)
+        if self.shader.environment is None:
+            rgb = rgb * rendering.gbuffer.mask[..., None]
+        return (rgb * 255).round().to(torch.uint8)
+
+
+class _Graph:
+    """One captured frame."""
+
+    def __init__(self, renderer: FrameRenderer, cameras: Camera) -> None:
+        self.cameras = replace(cameras, K=cameras.K.clone(), w2c=cameras.w2c.clone())
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                renderer._frame(self.cameras)
+        torch.cuda.current_stream().wait_stream(stream)
+        self.graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self.graph):
+            self.rgb = renderer._frame(self.cameras)
+
+    def __call__(self, cameras: Camera) -> Tensor:
+        self.cameras.K.copy_(cameras.K, non_blocking=True)
+        self.cameras.w2c.copy_(cameras.w2c, non_blocking=True)
+        self.graph.replay()
+        return self.rgb
