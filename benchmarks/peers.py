@@ -1,4 +1,4 @@
-"""The same picture by other rasterizers, where they are installed: face ids and interpolated UV from cameras."""
+"""The same picture by other rasterizers, where they are installed: face and interpolated UV of every pixel."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Peer = Callable[[], tuple[Tensor, Tensor]]
 
 
 def pytorch3d(mesh: Mesh, cameras: Camera) -> Peer | None:
-    """`MeshRasterizer` and `interpolate_face_attributes`, or None where PyTorch3D is not installed.
+    """`MeshRasterizer` with its own settings but for the near plane, and `interpolate_face_attributes`.
 
-    Its coarse bins hold as many faces as the mesh has: with fewer it drops faces, saying so only on a terminal.
+    None where PyTorch3D is not installed.
     """
     try:
         from pytorch3d.ops import interpolate_face_attributes
@@ -27,9 +27,7 @@ def pytorch3d(mesh: Mesh, cameras: Camera) -> Peer | None:
     except ImportError:
         return None
     p3d_cameras = PerspectiveCameras(**to_pytorch3d(cameras), device=mesh.verts.device)
-    settings = RasterizationSettings(
-        image_size=(cameras.height, cameras.width), z_clip_value=1e-4, max_faces_per_bin=len(mesh.faces)
-    )
+    settings = RasterizationSettings(image_size=(cameras.height, cameras.width), z_clip_value=1e-4)
     rasterizer, meshes = MeshRasterizer(p3d_cameras, settings), Meshes([mesh.verts], [mesh.faces])
     corners_uv = mesh.verts_uv[mesh.faces_uv]
 
@@ -43,6 +41,8 @@ def pytorch3d(mesh: Mesh, cameras: Camera) -> Peer | None:
 
 def nvdiffrast(mesh: Mesh, cameras: Camera, *, near: float = 0.05, far: float = 50.0) -> Peer | None:
     """`rasterize` and `interpolate`, or None where nvdiffrast is not installed or there is no GPU.
+
+    Its faces are floats that count from 1, with 0 for the background.
 
     Clip-space positions are made outside of what is timed, in its favour.
     """
@@ -63,12 +63,6 @@ def nvdiffrast(mesh: Mesh, cameras: Camera, *, near: float = 0.05, far: float = 
     def draw() -> tuple[Tensor, Tensor]:
         raster, _ = dr.rasterize(context, clip, faces, resolution=size, grad_db=False)
         uv, _ = dr.interpolate(verts_uv, raster, faces_uv)
-        return raster[..., 3].long() - 1, uv
+        return raster[..., 3], uv
 
-    def timed() -> tuple[Tensor, Tensor]:
-        raster, _ = dr.rasterize(context, clip, faces, resolution=size, grad_db=False)
-        uv, _ = dr.interpolate(verts_uv, raster, faces_uv)
-        return raster, uv
-
-    draw.timed = timed  # type: ignore[attr-defined]
     return draw

@@ -1,104 +1,90 @@
-"""Rasterization: our `torch` backend against PyTorch3D, where it is installed, in one run.
+"""Rasterization and interpolation of UV: ours against PyTorch3D and nvdiffrast, where they are installed, in one run.
 
-    python -m benchmarks.rasterize [--faces 10000 100000] [--sizes 512] [--device cpu]
+    python -m benchmarks.rasterize [--faces 10000 100000] [--sizes 512] [--device cuda]
 
-A UV sphere that covers 15% of the picture. Medians of wall time in milliseconds, transforms and barycentrics included;
-pixels whose face differs are counted. Prints a table and writes it as JSON.
+Medians in milliseconds, and how many pixels have another face than ours. On a GPU ours is timed twice: as a caller
+launches it, and replayed as the CUDA graph that rendering and training use. Ours starts from world vertices and makes
+the whole G-buffer (face, barycentrics, depth, UV, normal, mask, ray directions); nvdiffrast starts from clip-space
+vertices and makes its raster and the UV.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import math
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from neuraltex.cameras import Camera, look_at
-from neuraltex.cameras.pytorch3d import to_pytorch3d
-from neuraltex.raster import rasterize
+from benchmarks import peers
+from benchmarks.scenes import as_mesh, camera_at, middle_sized, screens_behind, sphere
+from benchmarks.timing import machine, markdown, median_ms, peak_mib, replay, show
+from neuraltex.raster import make_gbuffer
+
+FACES, SIZES = (10_000, 100_000, 1_000_000, 4_000_000), (512, 1024, 2048)
 
 
-def sphere(num_faces: int) -> tuple[Tensor, Tensor]:
-    """A UV sphere of about that many faces: vertices `[V, 3]`, faces `[F, 3]`."""
-    side = int(math.sqrt(num_faces / 2))
-    polar, azimuth = torch.meshgrid(
-        torch.linspace(0, math.pi, side + 1), torch.linspace(0, 2 * math.pi, side + 1)[:-1], indexing="ij"
-    )
-    verts = torch.stack([polar.sin() * azimuth.cos(), polar.cos(), polar.sin() * azimuth.sin()], dim=-1)
-    i, j = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    a, b = i * side + j, i * side + (j + 1) % side
-    quads = [torch.stack(corners, dim=-1).reshape(-1, 3) for corners in ((a, a + side, b), (b, a + side, b + side))]
-    return verts.reshape(-1, 3), torch.cat(quads)
+def scenes(faces: list[int], sizes: list[int]) -> Iterator[tuple[str, int, tuple[Tensor, Tensor]]]:
+    """Spheres of each number of faces, then the two that are hard in other ways."""
+    for num_faces in faces:
+        for size in sizes:
+            yield f"sphere {num_faces:,}", size, sphere(num_faces)
+    for size in sizes:
+        yield "100,000 before 2 that fill the picture", size, screens_behind(100_000)
+    for size in sizes:
+        yield "20,000 of 50 to 500 pixels", size, middle_sized(20_000, size)
 
 
-def camera_at(size: int) -> Camera:
-    """A camera that sees the unit sphere on 15% of its picture."""
-    w2c = look_at(torch.tensor([[0.0, 1.0, 4.0]]), torch.zeros(1, 3), torch.tensor([[0.0, 1.0, 0.0]]))
-    return Camera.from_fov(w2c, 60.0, size, size)
+def measure(name: str, size: int, buffers: tuple[Tensor, Tensor], device: torch.device, slow: bool) -> dict[str, Any]:
+    """One row of the table."""
+    mesh, cameras = as_mesh(*(buffer.to(device) for buffer in buffers)), camera_at(size).to(device)
+    row: dict[str, Any] = {"scene": name, "size": size}
 
+    def ours() -> object:
+        return make_gbuffer(mesh, cameras)
 
-def with_pytorch3d(verts: Tensor, faces: Tensor, cameras: Camera) -> Callable[[], Tensor] | None:
-    """The same picture with PyTorch3D, or None where it is not installed."""
-    try:
-        from pytorch3d.renderer import MeshRasterizer, PerspectiveCameras, RasterizationSettings
-        from pytorch3d.structures import Meshes
-    except ImportError:
-        return None
-    p3d_cameras = PerspectiveCameras(**to_pytorch3d(cameras), device=verts.device)
-    settings = RasterizationSettings(image_size=(cameras.height, cameras.width), z_clip_value=1e-4)
-    rasterizer, meshes = MeshRasterizer(p3d_cameras, settings), Meshes([verts], [faces])
-    return lambda: rasterizer(meshes).pix_to_face[..., 0]
-
-
-def median_ms(action: Callable[[], Tensor], *, seconds: float) -> float:
-    """Median wall time of one call in milliseconds, over about `seconds` of them after one to warm up."""
-
-    def timed() -> float:
-        start = time.perf_counter()
-        result = action()
-        if result.is_cuda:
-            torch.cuda.synchronize()
-        return 1e3 * (time.perf_counter() - start)
-
-    first = timed()
-    if first > 1e3 * seconds:
-        return first
-    times = [timed() for _ in range(max(5, min(50, int(1e3 * seconds / first))))]
-    return statistics.median(times)
+    face = make_gbuffer(mesh, cameras).fragments.pix_to_face
+    row["ours"] = median_ms(ours, device=device, seconds=0.5)
+    if device.type == "cuda":
+        row["ours, graph"] = median_ms(replay(ours), device=device, seconds=0.5)
+        row["MiB"] = peak_mib(ours)
+    best = row.get("ours, graph", row["ours"])
+    nvdiffrast = peers.nvdiffrast(mesh, cameras)
+    if nvdiffrast is not None:
+        row["nvdiffrast"] = median_ms(nvdiffrast, device=device, seconds=0.5)
+        row["x nvdiffrast"] = row["nvdiffrast"] / best
+        row["faces other than nvdiffrast's"] = int((nvdiffrast()[0].long() - 1 != face).sum())
+    pytorch3d = peers.pytorch3d(mesh, cameras) if slow else None
+    if pytorch3d is not None:
+        row["PyTorch3D"] = median_ms(pytorch3d, device=device, seconds=1.0, most=20)
+        row["x PyTorch3D"] = row["PyTorch3D"] / best
+        row["faces other than PyTorch3D's"] = int((pytorch3d()[0] != face).sum())
+    return row
 
 
 def main() -> None:
     """Run the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--faces", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--sizes", type=int, nargs="+", default=[512, 1024])
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--peer-faces", type=int, default=100_000, help="largest mesh to give to PyTorch3D")
+    parser.add_argument("--faces", type=int, nargs="+", default=list(FACES))
+    parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--pytorch3d-faces", type=int, default=4_000_000, help="largest mesh to give to PyTorch3D")
     parser.add_argument("--output", type=Path, default=None, help="JSON file for the results")
     arguments = parser.parse_args()
-    rows = []
-    for num_faces in arguments.faces:
-        verts, faces = (t.to(arguments.device) for t in sphere(num_faces))
-        for size in arguments.sizes:
-            cameras = camera_at(size).to(arguments.device)
-            ours = rasterize(verts, faces, cameras).pix_to_face
-            row = {"faces": len(faces), "size": size}
-            row["ours_ms"] = median_ms(lambda v=verts, f=faces, c=cameras: rasterize(v, f, c).zbuf, seconds=2.0)
-            peer = with_pytorch3d(verts, faces, cameras) if num_faces <= arguments.peer_faces else None
-            if peer is not None:
-                row["differing_pixels"] = int((peer() != ours).sum())
-                row["pytorch3d_ms"] = median_ms(peer, seconds=2.0)
-                row["ratio"] = row["pytorch3d_ms"] / row["ours_ms"]
-            rows.append(row)
-            print("  ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
-    if arguments.output is not None:
-        arguments.output.write_text(json.dumps({"torch": torch.__version__, "rows": rows}, indent=2) + "\n")
+    device = torch.device(arguments.device)
+    result: dict[str, Any] = {**machine(device), "rows": []}
+    show({"machine": result["machine"], **result["versions"]})
+    with torch.no_grad():
+        for name, size, buffers in scenes(arguments.faces, arguments.sizes):
+            row = measure(name, size, buffers, device, slow=len(buffers[1]) <= 1.1 * arguments.pytorch3d_faces)
+            result["rows"].append(row)
+            show(row)
+            if arguments.output is not None:
+                arguments.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(markdown(result["rows"]))
 
 
 if __name__ == "__main__":

