@@ -43,6 +43,8 @@ def test_frames_are_rounded_pictures():
     assert len(frames.unique()) > 50
 
 
+# Torch's compiler uses what torch itself has deprecated.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.cuda
 @pytest.mark.parametrize("decoder", ["default", "paper"])
 @pytest.mark.parametrize("execution", ["graph", "compile"])
@@ -61,6 +63,7 @@ def test_captured_frames_equal_those_rendered_as_written(decoder, execution):
                 assert error.float().mean() < (0.01 if execution == "graph" else 1.0)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.cuda
 @pytest.mark.parametrize("execution", ["graph", "compile"])
 def test_captured_training_ends_where_training_as_written_does(tmp_path, execution):
