@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,7 @@ class Workers:
         if not distributed.is_initialized():
             backend = "nccl" if device.type == "cuda" else "gloo"
             distributed.init_process_group(backend, device_id=device if device.type == "cuda" else None)
+            atexit.register(_leave)
         return Workers(distributed.get_rank(), count), device
 
     @property
@@ -117,6 +119,11 @@ class Workers:
         shared = torch.tensor(value, dtype=torch.float64, device=device)
         distributed.broadcast(shared, 0)
         return float(shared)
+
+
+def _leave() -> None:
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 ALONE = Workers()
