@@ -218,6 +218,8 @@ class Render:
         path: "orbit", "spiral", "train" (the trajectory of the training cameras), or a JSON file: nerfstudio's
             camera_path.json, or a transforms.json.
         output: .mp4, .mov or .mkv, or a name without a suffix for a folder of PNG files.
+        alpha: the mesh alone, with an alpha channel for compositing: .mov (ProRes 4444), .webm (VP9), or PNG files.
+        background: a picture or a video to put the mesh in front of, scaled until it fills the frame.
         smooth: take the cameras of the file for key poses, and fly through them smoothly in --frames frames.
         frames: frames of the path, where no file gives them.
         fps: frames a second, where no file gives them.
@@ -230,6 +232,8 @@ class Render:
     run: Positional[Path]
     output: Annotated[Path, arg(aliases=["-o"])]
     path: str = "orbit"
+    alpha: bool = False
+    background: Path | None = None
     smooth: bool = False
     frames: int = 120
     fps: float = 30.0
@@ -250,6 +254,8 @@ class Render:
             self.output,
             device,
             size=self.size,
+            alpha=self.alpha,
+            background=self.background,
             execution=self.execution,
             workers=workers,
             report=lambda text: shown.print(text),

@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from neuraltex.cameras import Camera, CameraPath, orbit, read_path, spiral, spline_path, training_path
-from neuraltex.capture import write_video
-from neuraltex.errors import NeuraltexError
+from neuraltex.capture import load_background, put_before, write_video
+from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.frames import FrameRenderer
 from neuraltex.training.run import Run
 from neuraltex.training.workers import ALONE, Workers
@@ -50,7 +50,7 @@ def make_path(name: str, trained: Camera, *, num_frames: int, fps: float, smooth
     return CameraPath(spline_path(path.cameras, num_frames=num_frames), path.fps)
 
 
-def render_frames(renderer: FrameRenderer, cameras: Camera, workers: Workers) -> Iterator[UInt8[Tensor, "H W 3"]]:
+def render_frames(renderer: FrameRenderer, cameras: Camera, workers: Workers) -> Iterator[UInt8[Tensor, "H W C"]]:
     """Render a path frame by frame.
 
     Args:
@@ -59,7 +59,7 @@ def render_frames(renderer: FrameRenderer, cameras: Camera, workers: Workers) ->
         workers: the processes that share the frames: each renders every count-th, the first one gets them all.
 
     Yields:
-        `[H, W, 3]` sRGB-encoded, in order; on the first worker alone.
+        `[H, W, 3]` sRGB-encoded, or `[H, W, 4]` where the renderer makes alpha; in order, on the first worker alone.
     """
     for start in range(0, len(cameras.K), workers.count):
         index = min(start + workers.rank, len(cameras.K) - 1)
@@ -74,6 +74,8 @@ def render_run(
     device: torch.device,
     *,
     size: int | None = None,
+    alpha: bool = False,
+    background: Path | None = None,
     execution: str = "auto",
     workers: Workers = ALONE,
     report: Callable[[str], None] = lambda _: None,
@@ -86,6 +88,8 @@ def render_run(
         output: a video file, or a folder of PNG files where the name has no suffix.
         device: where to compute.
         size: longer side in pixels; None for the path's own.
+        alpha: write the mesh alone, with alpha.
+        background: a picture or a video to put the mesh in front of.
         execution: how frames run, as in `pick_execution`.
         workers: the processes that share the frames; the first one writes.
         report: told what will take long.
@@ -94,9 +98,11 @@ def render_run(
         The frames written.
 
     Raises:
-        InputError: the run is not trained, or the output cannot be written.
-        SettingError: an execution that cannot be had.
+        InputError: the run is not trained, the background cannot be used, or the output cannot be written.
+        SettingError: an execution that cannot be had, or alpha and a background at once.
     """
+    if alpha and background is not None:
+        raise SettingError("--alpha and --background: the one leaves out what the other puts behind; give one of them")
     cameras = path.cameras
     if size is not None:
         scale = size / max(cameras.width, cameras.height)
@@ -104,12 +110,16 @@ def render_run(
     shader, _ = run.load_model(device)
     mesh = run.load_scene().flatten().to(device)
     seconds = SECONDS_A_FRAME * len(cameras.K)
-    renderer = FrameRenderer(mesh, shader, execution=execution, seconds=seconds)
+    cut_out = alpha or background is not None
+    renderer = FrameRenderer(mesh, shader, execution=execution, seconds=seconds, alpha=cut_out)
     if renderer.execution == "compile":
         report("compiling the network: the first frame takes 10 to 60 seconds")
     frames = render_frames(renderer, cameras.to(device), workers)
     if workers.first:
-        write_video(output, frames, path.fps)
+        if background is not None:
+            behind = load_background(background, len(cameras.K), cameras.width, cameras.height)
+            frames = (put_before(frame, behind[i % len(behind)]) for i, frame in enumerate(frames))
+        write_video(output, frames, path.fps, alpha=alpha)
     else:
         for _ in frames:
             pass

@@ -9,6 +9,7 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from neuraltex import cli
 from neuraltex.cameras.nerfstudio import w2c_to_opengl
@@ -125,6 +126,20 @@ def test_paths_are_rendered_to_videos(trained, tmp_path, path):
     assert np.asarray(frames[0]).std() > 5
 
 
+def test_the_mesh_alone_is_rendered_with_alpha_and_before_a_background(trained, thing, tmp_path):
+    words = ["render", trained, "--frames", 3, "--device", "cpu"]
+    run(*words, "--alpha", "-o", tmp_path / "cut")
+    alpha = np.asarray(Image.open(tmp_path / "cut" / "000001.png"))[..., 3]
+    assert (alpha == 0).any()
+    assert (alpha == 255).any()
+    Image.new("RGB", (90, 50), (250, 0, 250)).save(tmp_path / "pink.png")
+    run(*words, "--background", tmp_path / "pink.png", "-o", tmp_path / "over")
+    over = np.asarray(Image.open(tmp_path / "over" / "000001.png"))
+    assert (over[alpha == 0] == (250, 0, 250)).all()
+    cut = np.asarray(Image.open(tmp_path / "cut" / "000001.png"))
+    assert (over[alpha == 255] == cut[alpha == 255][:, :3]).all()
+
+
 def test_a_path_file_is_rendered_to_pictures_of_another_size(trained, thing, tmp_path):
     words = ["render", trained, "--path", thing / "clip.json", "--size", 24, "--device", "cpu"]
     run(*words, "-o", tmp_path / "all")
@@ -204,6 +219,9 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(thing, trained, tmp
         (["train", obj, thing / "clip.mp4", "-o", trained], "holds a run already"),
         (["eval", tmp_path], "is not a run folder"),
         (["render", trained, "-o", tmp_path / "a.gif"], "a.gif"),
+        (["render", trained, "--alpha", "-o", tmp_path / "a.mp4"], "with alpha"),
+        (["render", trained, "--alpha", "--background", tmp_path / "b.png", "-o", tmp_path / "a"], "give one of them"),
+        (["render", trained, "--background", tmp_path / "b.mp4", "-o", tmp_path / "a.mp4"], "b.mp4"),
         (["render", trained, "--path", "zigzag", "-o", tmp_path / "a.mp4"], "zigzag"),
         (["render", trained, "--path", tmp_path / "none.json", "-o", tmp_path / "a.mp4"], "none.json"),
         (["render", trained, "--frames", 0, "-o", tmp_path / "a.mp4"], "--frames 0"),

@@ -8,6 +8,7 @@ import torch
 from neuraltex.errors import SettingError
 from neuraltex.execution import pick_execution
 from neuraltex.frames import FrameRenderer
+from neuraltex.raster import make_gbuffer
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.checkpoint import load_tensors
 from tests.scenes import ring_cameras, uv_sphere
@@ -43,14 +44,32 @@ def test_frames_are_rounded_pictures():
     assert len(frames.unique()) > 50
 
 
+def test_alpha_is_the_covered_share_and_colour_reaches_beyond_the_edge():
+    shader, mesh = make_shader("default", "cpu"), uv_sphere()
+    small, large = ring_cameras(1, 45, 33), ring_cameras(1, 45, 33).resize(45 * 8, 33 * 8)
+    rgba = FrameRenderer(mesh, shader, alpha=True)(small)[0].float() / 255
+    plain = FrameRenderer(mesh, shader)(small)[0].float() / 255
+    covered = make_gbuffer(mesh, large).mask.float().view(33, 8, 45, 8).mean(dim=(1, 3))
+    mask = make_gbuffer(mesh, small).mask[0]
+    partly = (covered > 0) & (covered < 1)
+    errors = [(share - covered)[partly].abs().mean() for share in (rgba[..., 3], mask.float())]
+    assert errors[0] < 0.25 * errors[1]  # measured 0.022 against 0.215
+    edge = (rgba[..., 3] > 0) & ~mask
+    assert edge.sum() > 5
+    assert torch.equal(rgba[..., :3][mask], plain[mask])
+    # Beyond the edge lies colour of the mesh, not of what is behind it.
+    inside = plain[mask].mean(0)
+    assert (rgba[..., :3][edge].mean(0) - inside).abs().max() < (plain[edge].mean(0) - inside).abs().max()
+
+
 # Torch's compiler uses what torch itself has deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.cuda
 @pytest.mark.parametrize("decoder", ["default", "paper"])
-@pytest.mark.parametrize("execution", ["graph", "compile"])
-def test_captured_frames_equal_those_rendered_as_written(decoder, execution):
+@pytest.mark.parametrize(("execution", "alpha"), [("graph", False), ("graph", True), ("compile", False)])
+def test_captured_frames_equal_those_rendered_as_written(decoder, execution, alpha):
     shader, mesh = make_shader(decoder, "cuda"), uv_sphere().to("cuda")
-    plain, captured = FrameRenderer(mesh, shader, execution="eager"), FrameRenderer(mesh, shader, execution=execution)
+    plain, captured = (FrameRenderer(mesh, shader, execution=e, alpha=alpha) for e in ("eager", execution))
     for width in (128, 96):
         for cameras in (ring_cameras(1, width, 64), ring_cameras(3, width, 64)):
             cameras = cameras.to("cuda")

@@ -125,8 +125,10 @@ class Camera:
 
     def resize(self, width: int, height: int) -> Camera:
         """The same view on an image of another size; `K` is scaled, nothing is cropped."""
-        scale = self.K.new_tensor([width / self.width, height / self.height, 1.0])
-        return replace(self, K=self.K * scale[:, None], width=width, height=height)
+        # Row by row: a tensor of factors would have to be sent to a GPU, and a captured graph cannot wait for it.
+        across, down, depth = self.K.unbind(-2)
+        K = torch.stack([across * (width / self.width), down * (height / self.height), depth], dim=-2)
+        return replace(self, K=K, width=width, height=height)
 
     def crop(self, left: float, top: float, width: int, height: int) -> Camera:
         """The window of `width` x `height` pixels whose top-left outer corner is at pixel (left, top)."""

@@ -4,6 +4,7 @@ Everything is decoded once and kept as 8-bit; lens distortion is gone, and pixel
 Writing frames back, as a video or as PNG files, is here too.
 """
 
+from neuraltex.capture.background import load_background, put_before
 from neuraltex.capture.dataset import Capture, load_capture
 from neuraltex.capture.held_out import with_held_out
 from neuraltex.capture.images import read_image, read_mask, write_image
@@ -15,8 +16,10 @@ __all__ = [
     "Video",
     "VideoInfo",
     "VideoWriter",
+    "load_background",
     "load_capture",
     "probe_video",
+    "put_before",
     "read_image",
     "read_mask",
     "read_video",
