@@ -20,6 +20,8 @@ class TrainingConfig:
         decoder_rate: step size of the image network.
         texture_decay: pull of the finest texture level to zero, relative to its step size; coarser levels are pulled
             less, the coarsest not at all.
+        environment_decay: the same of the environment. Strong, since what lies far behind is mostly smooth: directions
+            that no view saw then show their surroundings instead of stains.
         structural_weight: share of the structural term in the loss, within [0, 1].
         colour_weight: pull of the first three texture channels to the photographed colour.
         warmup_steps: steps over which the step sizes rise from zero.
@@ -34,6 +36,7 @@ class TrainingConfig:
     texture_rate: float = 4e-3
     decoder_rate: float = 2e-3
     texture_decay: float = 0.5
+    environment_decay: float = 10.0
     structural_weight: float = 0.2
     colour_weight: float = 0.1
     warmup_steps: int = 100

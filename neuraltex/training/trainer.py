@@ -102,10 +102,14 @@ class Trainer:
         """One group a level of each texture, with its own decay; one for the network."""
         shader, config = self.shader, self.config
         groups = []
-        for texture in (shader.texture, shader.environment, shader.reflections):
+        for texture, strength in (
+            (shader.texture, config.texture_decay),
+            (shader.environment, config.environment_decay),
+            (shader.reflections, config.texture_decay),
+        ):
             if texture is not None:
                 for level, decay in zip(texture.levels, texture.decay_weights(), strict=True):
-                    groups.append(Group([level], config.texture_rate, decay * config.texture_decay))
+                    groups.append(Group([level], config.texture_rate, decay * strength))
         groups.append(Group(list(shader.decoder.parameters()), config.decoder_rate, 0.0))
         return groups
 

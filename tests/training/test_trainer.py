@@ -64,6 +64,17 @@ def test_training_lowers_the_error_on_views_it_has_not_seen(tmp_path):
     assert error() < 0.3 * before  # measured 0.14
 
 
+def test_a_strong_decay_leaves_the_background_to_coarse_texels(tmp_path):
+    shares = []
+    for decay in (0.0, 10.0):
+        trainer = make_trainer(tmp_path / str(decay), steps=120, environment_decay=decay)
+        trainer.fit()
+        levels = [level.detach() for level in trainer.averaged_shader().environment.levels]
+        shares.append(float(levels[0].square().mean() / levels[-1].square().mean()))
+    # measured 0.0037 and 0.0173
+    assert shares[1] < 0.5 * shares[0]
+
+
 @pytest.mark.parametrize("decoder", ["default", "paper"])
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path, decoder):
     shading = ShadingConfig(**{**SHADING.__dict__, "decoder": decoder})
