@@ -60,8 +60,8 @@ def test_two_processes_end_where_one_does(tmp_path):
     frames = torch.stack(list(render_frames(renderer, ring_cameras(5, 24, 16), ALONE)))
     joined = torch.load(together / "frames.pt", weights_only=True)
     assert joined.shape == (5, 16, 24, 3)
-    # measured: 1 of 255
-    assert (joined.int() - frames.int()).abs().max() <= 4
+    # measured: no value differs
+    assert (joined.int() - frames.int()).abs().max() <= 1
     assert (frames[0].int() - frames[1].int()).abs().max() > 4
 
 
