@@ -95,33 +95,13 @@ def _pair(
     other = _reach(a2, c2, z2, a0, c0, z0, silhouette1)
     better = other < reach
     reach = tl.where(better, other, reach)
-    aj, cj, zj, vj = (
-        tl.where(better, a2, aj),
-        tl.where(better, c2, cj),
-        tl.where(better, z2, zj),
-        tl.where(better, i2, vj),
-    )
-    ak, ck, zk, vk = (
-        tl.where(better, a0, ak),
-        tl.where(better, c0, ck),
-        tl.where(better, z0, zk),
-        tl.where(better, i0, vk),
-    )
+    aj, cj, zj, vj = _choose(better, a2, c2, z2, i2, aj, cj, zj, vj)
+    ak, ck, zk, vk = _choose(better, a0, c0, z0, i0, ak, ck, zk, vk)
     other = _reach(a0, c0, z0, a1, c1, z1, silhouette2)
     better = other < reach
     reach = tl.where(better, other, reach)
-    aj, cj, zj, vj = (
-        tl.where(better, a0, aj),
-        tl.where(better, c0, cj),
-        tl.where(better, z0, zj),
-        tl.where(better, i0, vj),
-    )
-    ak, ck, zk, vk = (
-        tl.where(better, a1, ak),
-        tl.where(better, c1, ck),
-        tl.where(better, z1, zk),
-        tl.where(better, i1, vk),
-    )
+    aj, cj, zj, vj = _choose(better, a0, c0, z0, i0, aj, cj, zj, vj)
+    ak, ck, zk, vk = _choose(better, a1, c1, z1, i1, ak, ck, zk, vk)
     # Past the middle the edge intrudes into the other pixel, before it the other's value shows in the owner.
     sign = tl.where((reach > 0.5) == first_nearer, 1.0, -1.0)
     return reach, sign, direction, view, cx, cy, aj, cj, zj, vj, ak, ck, zk, vk

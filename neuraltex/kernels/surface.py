@@ -43,7 +43,7 @@ def surface_kernel(
     words, projected, faces, verts_uv, faces_uv, normals, faces_normals,
     pix_to_face, bary, zbuf, uv, normal_map, mask,
     num_pixels, num_verts, width, height,
-    BARY: tl.constexpr, UV: tl.constexpr, NORMALS: tl.constexpr, BLOCK: tl.constexpr,
+    UV: tl.constexpr, NORMALS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Words of the visibility kernels, or face indices with -1 on the background, to surface buffers."""
     pixel, active, view, center_x, center_y = _pixels(num_pixels, width, height, BLOCK)
@@ -58,9 +58,8 @@ def surface_kernel(
     e0, e1, e2 = edge_functions(x0, y0, z0, x1, y1, z1, x2, y2, z2, center_x, center_y)
     scale = 1.0 / tl.where(seen, e0 + e1 + e2, 1.0)
     b0, b1, b2 = e0 * scale, e1 * scale, e2 * scale
-    if BARY:
-        _store_vector(bary, pixel, b0, b1, b2, active)
-        tl.store(zbuf + pixel, b0 * z0 + b1 * z1 + b2 * z2, mask=active)
+    _store_vector(bary, pixel, b0, b1, b2, active)
+    tl.store(zbuf + pixel, b0 * z0 + b1 * z1 + b2 * z2, mask=active)
     if UV:
         u0, v0 = _load_uv(verts_uv, tl.load(faces_uv + face * 3, mask=seen, other=0), seen)
         u1, v1 = _load_uv(verts_uv, tl.load(faces_uv + face * 3 + 1, mask=seen, other=0), seen)

@@ -25,9 +25,9 @@ class GBuffer:
         ray_dirs: `[B, H, W, 3]` unit vectors from the camera through each pixel, world axes, on the background too.
         normals: `[B, H, W, 3]` unit interpolated normals, world axes, as the mesh has them (not turned to the camera).
         depth: `[B, H, W]` camera-space z, scene units.
-        part_ids: `[B, H, W]` int64 index into the mesh's part names, -1 on the background.
         mask: `[B, H, W]` true where a face is seen.
-        fragments: what the buffers were interpolated from.
+        face_part_ids: `[F]` int64 index into the mesh's part names, a face.
+        fragments: what the other buffers were interpolated with.
     """
 
     uv: Float[Tensor, "B H W 2"]

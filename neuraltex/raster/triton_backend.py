@@ -160,7 +160,7 @@ class _Surface(torch.autograd.Function):
                 words, projected, faces, verts_uv, faces_uv, normals, faces_normals,
                 pix_to_face, bary, zbuf, uv, normal_map, mask,
                 words.numel(), projected.shape[1], width, height,
-                BARY=True, UV=mesh is not None, NORMALS=mesh is not None, BLOCK=PIXELS_A_PROGRAM,
+                UV=mesh is not None, NORMALS=mesh is not None, BLOCK=PIXELS_A_PROGRAM,
             )  # fmt: skip
         saved = [pix_to_face, projected, faces]
         if mesh is not None:
