@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -166,8 +166,10 @@ def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
         raise InputError(path, "is a folder, a video file was expected")
     if not path.exists():
         raise InputError(path, "the video does not exist")
+    # Up to PyAV 18 a title in another encoding than UTF-8 was an error unless told otherwise.
+    lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
     try:
-        container = av.open(str(path.resolve()), mode="r", metadata_errors="replace")
+        container = av.open(str(path.resolve()), mode="r", **lenient)
     except Exception as error:  # besides FFmpeg's own, whatever its wrapper trips over in a broken header
         raise _undecodable(path, error) from error
     with container:
