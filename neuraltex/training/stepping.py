@@ -102,4 +102,5 @@ class CapturedStep:
         with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             self.results = self.step.run(self.batch, self.scalars)
         self.step.optimizer.point_at_gradients()
+        self.step.workers.drop_at_exit(graph)
         self.graph = graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from neuraltex.errors import SettingError
 
 # Gradients smaller than this travel together: each message costs some 20 microseconds, however short.
 SMALL_BYTES = 1 << 20
+# NCCL does not let go of its connections while a graph that holds messages is there.
+_GRAPHS: weakref.WeakSet[torch.cuda.CUDAGraph] = weakref.WeakSet()
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,11 @@ class Workers:
             parts = flat.split([grad.numel() for grad in small])
             torch._foreach_copy_(small, [part.view(grad.shape) for part, grad in zip(parts, small, strict=True)])
 
+    def drop_at_exit(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Let a graph go before the processes part: it holds messages between them."""
+        if self.count > 1:
+            _GRAPHS.add(graph)
+
     def agree(self, value: float, device: torch.device) -> float:
         """The first process's value, on all of them: clocks differ."""
         if self.count == 1:
@@ -123,6 +131,8 @@ class Workers:
 
 def _leave() -> None:
     if distributed.is_initialized():
+        for graph in list(_GRAPHS):
+            graph.reset()
         distributed.destroy_process_group()
 
 
