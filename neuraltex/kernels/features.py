@@ -166,13 +166,14 @@ def features_kernel(
 @triton.jit
 def texels_backward_kernel(
     uv, dirs, normals, mask, heights, widths, sky_sizes, mirror_sizes,
-    grad, grad_levels, grad_sky_levels, grad_mirror_levels, scale_at,
+    grad, grad_levels, copies, grad_sky_levels, sky_copies, grad_mirror_levels, mirror_copies, scale_at,
     num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
     CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, EXACT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients to the texels of all three pyramids."""
-    pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    """Gradients to the texels of all three pyramids; small levels come in copies, to be added up afterwards."""
+    program = tl.program_id(0)
+    pixel = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     active = pixel < num_pixels
     covered, u, v, dx, dy, dz, nx, ny, nz = _load_pixels(uv, dirs, normals, mask, pixel, active, DIRECTIONAL)
     scale = tl.load(scale_at)
@@ -185,27 +186,16 @@ def texels_backward_kernel(
     used = covered[:, None] & exists
     for k in tl.static_range(NUM_LEVELS):
         x, y = square_place(u, v, heights[k], widths[k])
-        scatter(grad_levels[k], x, y, heights[k], widths[k], channel, used, num_channels, to_texel, scale, False, EXACT)
+        to = grad_levels[k] + (program % copies[k]) * (heights[k] * widths[k] * num_channels)
+        scatter(to, x, y, heights[k], widths[k], channel, used, num_channels, to_texel, scale, False, EXACT)
     if SKY_LEVELS > 0:
         s, t = octahedron_place(dx, dy, dz)
         used = (active & (covered == 0))[:, None] & exists
         for k in tl.static_range(SKY_LEVELS):
             half = 0.5 * sky_sizes[k]
             x, y = s * half + (half - 0.5), t * half + (half - 0.5)
-            scatter(
-                grad_sky_levels[k],
-                x,
-                y,
-                sky_sizes[k],
-                sky_sizes[k],
-                channel,
-                used,
-                num_channels,
-                above,
-                scale,
-                True,
-                EXACT,
-            )
+            to = grad_sky_levels[k] + (program % sky_copies[k]) * (sky_sizes[k] * sky_sizes[k] * num_channels)
+            scatter(to, x, y, sky_sizes[k], sky_sizes[k], channel, used, num_channels, above, scale, True, EXACT)
     if DIRECTIONAL:
         column = tl.arange(0, DIRECTED)
         mx, my, mz, _facing = _mirror(dx, dy, dz, nx, ny, nz)
@@ -215,10 +205,9 @@ def texels_backward_kernel(
         for k in tl.static_range(MIRROR_LEVELS):
             half = 0.5 * mirror_sizes[k]
             x, y = s * half + (half - 0.5), t * half + (half - 0.5)
-            scatter(
-                grad_mirror_levels[k], x, y, mirror_sizes[k], mirror_sizes[k], column - 18, used, mirror_channels,
-                seen, scale, True, EXACT,
-            )  # fmt: skip
+            size = mirror_sizes[k]
+            to = grad_mirror_levels[k] + (program % mirror_copies[k]) * (size * size * mirror_channels)
+            scatter(to, x, y, size, size, column - 18, used, mirror_channels, seen, scale, True, EXACT)
 
 
 @triton.jit

@@ -17,6 +17,9 @@ from neuraltex.kernels import features as kernels
 VALUES_A_PROGRAM = 2048
 # Sums of fixed-point gradients stay below 2^63 for 2^24 terms of at most the largest gradient.
 FIXED_POINT_BITS = 37
+# Texels of one level that gradients are spread over: neighbouring pixels look at the same few texels of a small one,
+# and additions to one place wait for each other.
+SPREAD_TEXELS, MOST_COPIES = 1 << 16, 32
 
 
 @dataclass(frozen=True)
@@ -146,12 +149,14 @@ def _texels_backward(
     uv: Tensor, dirs: Tensor, normals: Tensor, mask: Tensor, pyramids: Pyramids, grad: Tensor, *, exact: bool
 ) -> tuple[Tensor, ...]:
     dtype = torch.int64 if exact else torch.float32
+    copies = [min(max(SPREAD_TEXELS // level[0, 0].numel(), 1), MOST_COPIES) for level in pyramids.all]
     sums = pyramids.split(
         [
-            torch.zeros(level.shape[2], level.shape[3], level.shape[1], dtype=dtype, device=uv.device)
-            for level in pyramids.all
+            torch.zeros(count, level.shape[2], level.shape[3], level.shape[1], dtype=dtype, device=uv.device)
+            for count, level in zip(copies, pyramids.all, strict=True)
         ]
     )
+    first, second = len(pyramids.texture), len(pyramids.texture) + len(pyramids.sky)
     scale = uv.new_ones(1)
     if exact:
         scale = torch.exp2(FIXED_POINT_BITS - torch.log2(grad.abs().amax().clamp(min=1e-30)).ceil()).reshape(1)
@@ -161,12 +166,14 @@ def _texels_backward(
     with torch.cuda.device_of(uv):
         kernels.texels_backward_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
             uv, dirs, normals, mask, heights, widths, sky_sizes, mirror_sizes,
-            grad, sums.texture, sums.sky or (uv,), sums.mirror or (uv,), scale,
+            grad, sums.texture, tuple(copies[:first]), sums.sky or (uv,), tuple(copies[first:second]) or (1,),
+            sums.mirror or (uv,), tuple(copies[second:]) or (1,), scale,
             mask.numel(), pyramids.texture[0].shape[1], mirror_channels, pyramids.num_features,
             EXACT=exact, **settings,
         )  # fmt: skip
     grads = []
     for level, total in zip(pyramids.all, sums.all, strict=True):
+        total = total.sum(dim=0) if len(total) > 1 else total[0]
         if exact:
             total = (total.double() / scale.double()).float()
         grads.append(total.permute(2, 0, 1)[None].to(level.dtype))
