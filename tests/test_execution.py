@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 import pytest
 import torch
 
@@ -10,6 +12,7 @@ from neuraltex.execution import pick_execution
 from neuraltex.frames import FrameRenderer
 from neuraltex.raster import make_gbuffer
 from neuraltex.shading import Shader, ShadingConfig
+from neuraltex.shading.decoders import PaperUNet, UNet, WideConv2d
 from neuraltex.training.checkpoint import load_tensors
 from tests.scenes import ring_cameras, uv_sphere
 from tests.training.test_trainer import make_trainer
@@ -62,12 +65,19 @@ def test_alpha_is_the_covered_share_and_colour_reaches_beyond_the_edge():
     assert (rgba[..., :3][edge].mean(0) - inside).abs().max() < (plain[edge].mean(0) - inside).abs().max()
 
 
+@pytest.fixture
+def compilable(monkeypatch):
+    """Networks without the checks of shapes that tests put around every function: torch cannot compile those."""
+    for network in (UNet, PaperUNet, WideConv2d):
+        monkeypatch.setattr(network, "forward", inspect.unwrap(network.forward))
+
+
 # Torch's compiler uses what torch itself has deprecated.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.cuda
 @pytest.mark.parametrize("decoder", ["default", "paper"])
 @pytest.mark.parametrize(("execution", "alpha"), [("graph", False), ("graph", True), ("compile", False)])
-def test_captured_frames_equal_those_rendered_as_written(decoder, execution, alpha):
+def test_captured_frames_equal_those_rendered_as_written(compilable, decoder, execution, alpha):
     shader, mesh = make_shader(decoder, "cuda"), uv_sphere().to("cuda")
     plain, captured = (FrameRenderer(mesh, shader, execution=e, alpha=alpha) for e in ("eager", execution))
     for width in (128, 96):
@@ -85,7 +95,7 @@ def test_captured_frames_equal_those_rendered_as_written(decoder, execution, alp
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.cuda
 @pytest.mark.parametrize("execution", ["graph", "compile"])
-def test_captured_training_ends_where_training_as_written_does(tmp_path, execution):
+def test_captured_training_ends_where_training_as_written_does(compilable, tmp_path, execution):
     shading = ShadingConfig(decoder_width=8, decoder_levels=2, texture_size=16, texture_levels=2, environment_size=16)
     ends = {}
     for name in ("eager", execution):
