@@ -23,6 +23,19 @@ def sphere(num_faces: int) -> tuple[Tensor, Tensor]:
     return verts.reshape(-1, 3), torch.cat(quads)
 
 
+def floor(num_faces: int) -> tuple[Tensor, Tensor]:
+    """A flat floor of about that many faces, on 62% of what `camera_at` sees."""
+    side = int(math.sqrt(num_faces / 2))
+    across = torch.linspace(-9, 9, side + 1)
+    x, z = torch.meshgrid(across, across, indexing="ij")
+    verts = torch.stack([x, torch.full_like(x, -1.0), z - 5], dim=-1).reshape(-1, 3)
+    i, j = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    a = i * (side + 1) + j
+    quads = [torch.stack(corners, dim=-1).reshape(-1, 3) for corners in ((a, a + 1, a + side + 1),
+             (a + 1, a + side + 2, a + side + 1))]  # fmt: skip
+    return verts, torch.cat(quads)
+
+
 def screens_behind(num_faces: int) -> tuple[Tensor, Tensor]:
     """A sphere of small triangles in front of two that fill the picture."""
     verts, faces = sphere(num_faces)
@@ -53,7 +66,10 @@ def as_mesh(verts: Tensor, faces: Tensor):
     """With texture coordinates and normals, one of each a vertex."""
     from neuraltex.geometry.mesh import Mesh
 
-    spread = (verts - verts.amin(0)) / (verts.amax(0) - verts.amin(0))
-    normals = torch.nn.functional.normalize(verts, dim=-1)
+    extent = verts.amax(0) - verts.amin(0)
+    flat = bool(extent[1] == 0)
+    spread = ((verts - verts.amin(0)) / extent)[:, [0, 2 if flat else 1]]
+    normals = torch.tensor([0.0, 1.0, 0.0], device=verts.device).expand_as(verts).contiguous()
+    normals = normals if flat else torch.nn.functional.normalize(verts, dim=-1)
     part_ids = torch.zeros(len(faces), dtype=torch.int64, device=faces.device)
-    return Mesh(verts, faces, spread[:, :2].contiguous(), faces, normals, faces, part_ids, ("thing",))
+    return Mesh(verts, faces, spread.contiguous(), faces, normals, faces, part_ids, ("thing",))
