@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import warnings
 from collections.abc import Sequence
@@ -220,6 +221,8 @@ class Render:
         output: .mp4, .mov or .mkv, or a name without a suffix for a folder of PNG files.
         alpha: the mesh alone, with an alpha channel for compositing: .mov (ProRes 4444), .webm (VP9), or PNG files.
         background: a picture or a video to put the mesh in front of, scaled until it fills the frame.
+        exposure: in stops, relative to the mean of the photographs.
+        white_balance: factors on red, green and blue light, relative to the same.
         smooth: take the cameras of the file for key poses, and fly through them smoothly in --frames frames.
         frames: frames of the path, where no file gives them.
         fps: frames a second, where no file gives them.
@@ -234,6 +237,8 @@ class Render:
     path: str = "orbit"
     alpha: bool = False
     background: Path | None = None
+    exposure: float = 0.0
+    white_balance: tuple[float, float, float] = (1.0, 1.0, 1.0)
     smooth: bool = False
     frames: int = 120
     fps: float = 30.0
@@ -244,6 +249,10 @@ class Render:
     def __call__(self) -> None:
         if self.frames < 1:
             raise SettingError(f"--frames {self.frames}: expected at least 1")
+        red, green, blue = self.white_balance
+        gain = (red * 2**self.exposure, green * 2**self.exposure, blue * 2**self.exposure)
+        if not all(0 < factor < math.inf for factor in gain):
+            raise SettingError(f"--exposure, --white-balance: expected finite factors above 0, got {gain} in all")
         run = Run.open(self.run)
         path = make_path(self.path, run.load_cameras(), num_frames=self.frames, fps=self.fps, smooth=self.smooth)
         workers, device = Workers.join(pick_device(self.device))
@@ -256,6 +265,7 @@ class Render:
             size=self.size,
             alpha=self.alpha,
             background=self.background,
+            gain=gain,
             execution=self.execution,
             workers=workers,
             report=lambda text: shown.print(text),

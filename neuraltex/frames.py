@@ -33,13 +33,21 @@ class FrameRenderer:
         execution: as in `pick_execution`.
         seconds: about how long the device will be busy with frames, which says whether compiling pays.
         alpha: pictures of the mesh alone, with a fourth channel that says how much of each pixel it covers.
+        gain: factors on red, green and blue light.
 
     Raises:
         SettingError: an execution that cannot be had.
     """
 
     def __init__(
-        self, mesh: Mesh, shader: Shader, *, execution: str = "auto", seconds: float = 0.0, alpha: bool = False
+        self,
+        mesh: Mesh,
+        shader: Shader,
+        *,
+        execution: str = "auto",
+        seconds: float = 0.0,
+        alpha: bool = False,
+        gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         device = mesh.verts.device
         self.mesh, self.shader = mesh, copy.deepcopy(shader).requires_grad_(False).eval()
@@ -50,6 +58,8 @@ class FrameRenderer:
             self.shader.decoder.to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.execution == "compile":
             compile_in_place(self.shader.decoder)
+        # What is rendered is encoded, about as the 2.2th root of light.
+        self.gain = torch.tensor(gain, device=device) ** (1 / 2.2)
         self._graphs: dict[tuple[int, int, int], _Graph] = {}
 
     @torch.no_grad()
@@ -73,7 +83,7 @@ class FrameRenderer:
 
     def _frame(self, cameras: Camera) -> Tensor:
         rendering = render(self.mesh, cameras, self.shader, opposite=self.opposite)
-        rgb = rendering.rgb.clamp(0, 1)
+        rgb = (rendering.rgb * self.gain).clamp(0, 1)
         if self.alpha:
             rgb = torch.cat([_beyond_the_edge(rgb, rendering.gbuffer.mask), self._coverage(cameras)], dim=-1)
         elif self.shader.environment is None:

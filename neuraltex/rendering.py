@@ -76,6 +76,7 @@ def render_run(
     size: int | None = None,
     alpha: bool = False,
     background: Path | None = None,
+    gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
     execution: str = "auto",
     workers: Workers = ALONE,
     report: Callable[[str], None] = lambda _: None,
@@ -90,6 +91,7 @@ def render_run(
         size: longer side in pixels; None for the path's own.
         alpha: write the mesh alone, with alpha.
         background: a picture or a video to put the mesh in front of.
+        gain: factors on red, green and blue light, on what the photographs' mean exposure shows.
         execution: how frames run, as in `pick_execution`.
         workers: the processes that share the frames; the first one writes.
         report: told what will take long.
@@ -108,10 +110,10 @@ def render_run(
         scale = size / max(cameras.width, cameras.height)
         cameras = cameras.resize(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
     shader, _ = run.load_model(device)
-    mesh = run.load_scene().flatten().to(device)
+    mesh = run.load_mesh(device)
     seconds = SECONDS_A_FRAME * len(cameras.K)
     cut_out = alpha or background is not None
-    renderer = FrameRenderer(mesh, shader, execution=execution, seconds=seconds, alpha=cut_out)
+    renderer = FrameRenderer(mesh, shader, execution=execution, seconds=seconds, alpha=cut_out, gain=gain)
     if renderer.execution == "compile":
         report("compiling the network: the first frame takes 10 to 60 seconds")
     frames = render_frames(renderer, cameras.to(device), workers)

@@ -15,6 +15,7 @@ METHODS = {"ours": "neuraltex", "textured_mesh": "textured mesh"}
 MEASURES = {
     "psnr": ("PSNR", "{:.2f} dB"),
     "psnr_covered": ("PSNR on the mesh", "{:.2f} dB"),
+    "psnr_covered_corrected": ("the same, colour-corrected", "{:.2f} dB"),
     "ssim": ("SSIM", "{:.4f}"),
     "ssim_covered": ("SSIM on the mesh", "{:.4f}"),
     "lpips": ("LPIPS", "{:.4f}"),
@@ -25,9 +26,13 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     """The held-out measures of an evaluation, one row a method."""
     held_out = metrics["held_out"]
     shown = [name for name in MEASURES if any(scores.get(name) is not None for scores in held_out.values())]
+    if not metrics["exposure_refined"]:
+        shown.remove("psnr_covered_corrected")
+    refined = ", their poses refined before they were scored" if metrics["held_out_poses_refined"] else ""
     table = Table(
-        title=f"{metrics['num_test']} held-out views, decoder {metrics['decoder']}, trained on {metrics['num_train']} "
-        f"views for {metrics['train_seconds']:.0f} s ({metrics['train_steps']} steps) on {metrics['train_device']}"
+        title=f"{metrics['num_test']} held-out views{refined}, decoder {metrics['decoder']}, trained on "
+        f"{metrics['num_train']} views for {metrics['train_seconds']:.0f} s ({metrics['train_steps']} steps) on "
+        f"{metrics['train_device']}"
     )
     table.add_column("")
     for name in shown:

@@ -16,6 +16,8 @@ from neuraltex.cameras.nerfstudio import w2c_to_opengl
 from neuraltex.capture import read_video, write_image, write_video
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import make_gbuffer
+from neuraltex.tables import metrics_table
+from neuraltex.training import Run
 from neuraltex.training.checkpoint import load_tensors
 from tests.scenes import ring_cameras, uv_sphere
 
@@ -115,6 +117,51 @@ def test_evaluation_writes_numbers_and_pictures(trained, capsys):
     )
     assert np.array_equal(picture[:, :WIDTH], photo), "the left picture is the held-out photograph itself"
     assert "textured mesh" in capsys.readouterr().out
+
+
+def test_a_capture_is_corrected_while_training_and_the_corrections_are_used(thing, tmp_path):
+    folder = tmp_path / "ball"
+    corrections = ("poses", "lens", "exposure", "shape", "normals")
+    words = [f"--training.refine-{name}" for name in corrections]
+    run("train", thing / "ball.obj", thing / "photos", "-o", folder, "--steps", 16, "--training.warmup-steps", 2,
+        *SMALL, *words)  # fmt: skip
+    opened = Run.open(folder)
+    given, found = opened.load_capture().cameras, opened.load_cameras()
+    mesh, moved = opened.load_scene().flatten(), opened.load_mesh(torch.device("cpu"))
+    first = opened.load_capture().train_indices
+    for before, after in (
+        (given[first].w2c, found.w2c),
+        (given[first].K, found.K),
+        (mesh.verts, moved.verts),
+        (mesh.normals, moved.normals),
+    ):
+        assert before.shape == after.shape
+        assert 0 < (before - after).abs().max() < 0.1 * before.abs().max()
+    run("eval", folder, "--baseline-steps", 2, "--device", "cpu")
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["held_out_poses_refined"] is True
+    assert metrics["exposure_refined"] is True
+    ours = metrics["held_out"]["ours"]
+    assert ours["psnr_covered_corrected"] >= ours["psnr_covered"] - 0.01
+    table = metrics_table(metrics)
+    assert "their poses refined before they were scored" in str(table.title)
+    assert "the same, colour-corrected" in [column.header for column in table.columns]
+
+
+def test_exposure_and_white_balance_of_new_views(trained, tmp_path, capsys):
+    pictures = {}
+    for name, words in {"as": (), "up": ("--exposure", 1), "red": ("--white-balance", 0.5, 1, 1)}.items():
+        run("render", trained, "--frames", 1, "--device", "cpu", "-o", tmp_path / name, *words)
+        pictures[name] = iio.imread(tmp_path / name / "000000.png").astype(float)
+    inside = (pictures["as"] > 20) & (pictures["as"] < 150)
+    assert inside.sum() > 100
+    ratio = (pictures["up"] / pictures["as"].clip(1))[inside]
+    assert ratio.mean() == pytest.approx(2 ** (1 / 2.2), rel=0.02)
+    before, after = (pictures[name][..., 0] for name in ("as", "red"))
+    assert (after / before.clip(1))[(before > 20) & (before < 255)].mean() == pytest.approx(0.5 ** (1 / 2.2), rel=0.02)
+    assert (pictures["red"][..., 1:] == pictures["as"][..., 1:]).all()
+    assert "above 0" in refused(capsys, "render", trained, "-o", tmp_path / "none", "--white-balance", 0, 1, 1)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("path", ["orbit", "spiral", "train"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.capture import write_image
-from neuraltex.evaluation.metrics import make_lpips, psnr, ssim
+from neuraltex.evaluation.metrics import colour_corrected, make_lpips, psnr, ssim
+from neuraltex.evaluation.pose import refine_pose
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh
 from neuraltex.files import write_json
 from neuraltex.geometry.mesh import Mesh
@@ -35,6 +36,7 @@ class ViewScore:
     Args:
         psnr, ssim: over all pixels that a mask does not exclude.
         psnr_covered, ssim_covered: over those of them where the mesh is seen.
+        psnr_covered_corrected: the same after one factor a channel, which takes out exposure and white balance.
         lpips: over the whole image; None without its weights.
     """
 
@@ -42,6 +44,7 @@ class ViewScore:
     psnr_covered: float
     ssim: float
     ssim_covered: float
+    psnr_covered_corrected: float
     lpips: float | None
 
 
@@ -61,10 +64,18 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
         InputError: the photographs have moved, or the run is not trained.
     """
     shader, state = run.load_model(device)
-    mesh = run.load_scene().flatten().to(device)
+    mesh = run.load_mesh(device)
     capture = run.load_capture()
     train_photos = Photos(capture, capture.train_indices, device)
     test_photos = Photos(capture, capture.test_indices, device)
+    pivot: Tensor | None = None
+    if run.refined:
+        # The baseline gets the corrected mesh and cameras, too.
+        train_photos.cameras = run.load_cameras()
+        refinement = run.load_refinement(run.load_scene().flatten().to(device), len(train_photos))
+        with torch.no_grad():
+            test_photos.cameras = refinement.lens_only(test_photos.cameras.to(device)).to("cpu")
+        pivot = refinement.pivot if run.config.training.refine_poses else None
     shading = run.config.shading
     report("fitting the textured mesh, the baseline")
     start = time.monotonic()
@@ -83,7 +94,9 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
         "textured_mesh": lambda cameras: baseline(mesh, cameras),
     }
     report(f"scoring {len(test_photos)} held-out views")
-    per_view, covered_share = _score(mesh, test_photos, renderers, run.folder / "held_out")
+    if pivot is not None:
+        report("their poses are refined first, as those of the training views were")
+    per_view, covered_share = _score(mesh, test_photos, renderers, run.folder / "held_out", pivot)
     metrics = {
         "held_out": {name: _mean(scores) for name, scores in per_view.items()},
         "per_view": [
@@ -95,6 +108,8 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
         "image_size": [test_photos.cameras.width, test_photos.cameras.height],
         "covered_share": covered_share,
         "decoder": shading.decoder,
+        "held_out_poses_refined": pivot is not None,
+        "exposure_refined": run.config.training.refine_exposure,
         "train_steps": state["step"],
         "train_seconds": state["seconds"],
         "train_device": state["device"],
@@ -106,9 +121,8 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
     return metrics
 
 
-@torch.no_grad()
 def _score(
-    mesh: Mesh, photos: Photos, renderers: dict[str, Renderer], folder: Path
+    mesh: Mesh, photos: Photos, renderers: dict[str, Renderer], folder: Path, pivot: Tensor | None
 ) -> tuple[dict[str, list[ViewScore]], float]:
     """Every held-out view by every method; writes photo, methods side by side, one PNG a view."""
     distance = make_lpips(photos.images.device)
@@ -117,11 +131,15 @@ def _score(
     for index in range(len(photos)):
         view = photos.view(index)
         counted = view.weight > 0
-        covered = make_gbuffer(mesh, view.cameras).mask & counted
+        cameras = dict.fromkeys(renderers, view.cameras)
+        if pivot is not None:
+            cameras = {name: refine_pose(renderer, view, pivot) for name, renderer in renderers.items()}
+        covered = make_gbuffer(mesh, cameras["ours"]).mask & counted
         shares.append(float(covered.float().mean()))
         shown = [view.target * counted[..., None]]
         for name, renderer in renderers.items():
-            rgb = renderer(view.cameras).clamp(0, 1) * counted[..., None]
+            with torch.no_grad():
+                rgb = renderer(cameras[name]).clamp(0, 1) * counted[..., None]
             target = view.target * counted[..., None]
             scores[name].append(
                 ViewScore(
@@ -129,6 +147,7 @@ def _score(
                     psnr(rgb, target, covered),
                     ssim(rgb, target, counted),
                     ssim(rgb, target, covered),
+                    psnr(colour_corrected(rgb, target, covered), target, covered),
                     distance(rgb, target) if distance is not None else None,
                 )
             )
@@ -140,7 +159,7 @@ def _score(
 def _mean(scores: list[ViewScore]) -> dict[str, float | None]:
     """Mean over the views of each measure; views where it has no value (nothing covered) are left out."""
     result: dict[str, float | None] = {}
-    for name in ("psnr", "psnr_covered", "ssim", "ssim_covered", "lpips"):
+    for name in (f.name for f in fields(ViewScore)):
         values = np.array([value for s in scores if (value := getattr(s, name)) is not None], dtype=np.float64)
         values = values[np.isfinite(values)]
         result[name] = float(values.mean()) if len(values) else None

@@ -56,6 +56,21 @@ def ssim(
     return float(values.mean()) if values.numel() else float("nan")
 
 
+def colour_corrected(
+    rgb: Float[Tensor, "B H W 3"], target: Float[Tensor, "B H W 3"], mask: Bool[Tensor, "B H W"]
+) -> Float[Tensor, "B H W 3"]:
+    """A rendering at the exposure and white balance of a photograph: one factor a channel, by least squares.
+
+    Args:
+        rgb: `[B, H, W, 3]` rendered, sRGB-encoded.
+        target: `[B, H, W, 3]` photographed.
+        mask: `[B, H, W]` pixels that count; those where the photograph is clipped do not.
+    """
+    inside = (mask & (target < 0.99).all(dim=-1))[..., None]
+    product, square = (rgb * target * inside).sum(dim=(0, 1, 2)), (rgb.square() * inside).sum(dim=(0, 1, 2))
+    return rgb * torch.where(square > 0, product / square.clamp(min=1e-12), 1.0)
+
+
 def make_lpips(device: torch.device) -> Callable[[Tensor, Tensor], float] | None:
     """The learned perceptual distance, or None where its package or its network's weights are not at hand.
 

@@ -24,6 +24,17 @@ class TrainingConfig:
             that no view saw then show their surroundings instead of stains.
         structural_weight: share of the structural term in the loss, within [0, 1].
         colour_weight: pull of the first three texture channels to the photographed colour.
+        refine_poses: learn a correction of each photograph's camera pose.
+        refine_lens: learn a correction of focal length and principal point, the same for all photographs.
+        refine_exposure: learn each photograph's exposure and white balance, relative to the mean of all.
+        refine_shape: move the mesh's vertices, smoothly: displacements come from lattices of several spacings.
+        refine_normals: tilt the mesh's normals, one by one: mirror directions follow them, and highlights with those.
+        pose_rate: step size of poses and lens, in radians and in distances to the scene.
+        exposure_rate: step size of exposure, as a logarithm.
+        normal_rate: step size of normals, in their length.
+        shape_rate: step size of displacements, in diagonals of the scene's box.
+        shape_decay: pull of the finest displacements to zero, relative to their step size; coarser ones are pulled
+            less, the coarsest not at all.
         warmup_steps: steps over which the step sizes rise from zero.
         ema_decay: memory of the running average of the weights that is kept for rendering.
         save_minutes: minutes between checkpoints.
@@ -39,6 +50,16 @@ class TrainingConfig:
     environment_decay: float = 10.0
     structural_weight: float = 0.2
     colour_weight: float = 0.1
+    refine_poses: bool = False
+    refine_lens: bool = False
+    refine_exposure: bool = False
+    refine_shape: bool = False
+    refine_normals: bool = False
+    pose_rate: float = 5e-4
+    exposure_rate: float = 1e-2
+    normal_rate: float = 1e-2
+    shape_rate: float = 1e-4
+    shape_decay: float = 2.0
     warmup_steps: int = 100
     ema_decay: float = 0.998
     save_minutes: float = 2.0

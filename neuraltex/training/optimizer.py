@@ -24,11 +24,13 @@ class Group:
         parameters: float32.
         rate: step size before the schedule.
         decay: pull to zero, relative to the step size.
+        wait: steps that pass before they move; their step size then rises over as many again.
     """
 
     parameters: Sequence[nn.Parameter]
     rate: float
     decay: float
+    wait: int = 0
 
 
 class AveragedAdamW:
@@ -68,7 +70,12 @@ class AveragedAdamW:
         """
         self.steps += 1
         corrections = [1 - beta**self.steps for beta in BETAS]
-        return [*corrections, 1 - average_decay, *(group.rate * schedule for group in self.groups)]
+        rates = [group.rate * schedule * self._started(group) for group in self.groups]
+        return [*corrections, 1 - average_decay, *rates]
+
+    def _started(self, group: Group) -> float:
+        """How far a group's step size has risen, 0 to 1."""
+        return min(max(self.steps / group.wait - 1, 0.0), 1.0) if group.wait else 1.0
 
     @torch.no_grad()
     def update(self, scalars: Tensor) -> None:

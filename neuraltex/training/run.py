@@ -3,6 +3,7 @@
 config.json             settings, sources and device
 scene.safetensors       the parts, with the texture coordinates that were trained on
 cameras.safetensors     the photographs' cameras, which camera paths are made from
+refinement.safetensors  where training moved cameras, exposures and vertices, where it was asked to
 checkpoint.safetensors  state of the training, for --resume
 model.safetensors       the weights to render with
 log/                    tensorboard
@@ -11,7 +12,7 @@ metrics.json, held_out/ written by the evaluation
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -23,9 +24,11 @@ from neuraltex.capture import Capture, load_capture, with_held_out
 from neuraltex.errors import InputError, NeuraltexError, SettingError
 from neuraltex.files import read_json, write_json
 from neuraltex.geometry import Scene
+from neuraltex.geometry.mesh import Mesh
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import TrainingConfig
+from neuraltex.training.refinement import Refinement
 
 
 @dataclass(frozen=True)
@@ -168,11 +171,71 @@ class Run:
         load_parameters(shader, tensors, self.model)
         return shader.to(device).eval(), state
 
-    def save_cameras(self, capture: Capture) -> None:
-        """Keep the training cameras, from which paths are made."""
-        cameras = capture.cameras[capture.train_indices]
+    def save_cameras(self, cameras: Camera) -> None:
+        """Keep the training cameras `[N]`, from which paths are made.
+
+        Raises:
+            InputError: they cannot be written.
+        """
         size = {"width": cameras.width, "height": cameras.height}
         save_tensors(self.folder / "cameras.safetensors", {"K": cameras.K, "w2c": cameras.w2c}, size)
+
+    @property
+    def refined(self) -> bool:
+        """Whether training was asked to correct anything of the capture."""
+        training = self.config.training
+        return any(getattr(training, f.name) for f in fields(training) if f.name.startswith("refine_"))
+
+    def save_refinement(self, refinement: Refinement, mesh: Mesh, cameras: Camera) -> None:
+        """Write what training found out about the capture; `load_mesh` and `load_cameras` then give it.
+
+        Args:
+            refinement: the corrections.
+            mesh: the scene's flat buffers, as they were loaded.
+            cameras: the training cameras `[N]`, as they were loaded.
+
+        Raises:
+            InputError: a file cannot be written.
+        """
+        device = mesh.verts.device
+        with torch.no_grad():
+            moved = refinement.cameras(cameras.to(device), torch.arange(len(cameras.K), device=device))
+            refined = refinement.mesh(mesh)
+            tensors = {"verts": refined.verts, "normals": refined.normals, **dict(refinement.named_parameters())}
+        save_tensors(self.folder / "refinement.safetensors", tensors, {})
+        self.save_cameras(moved)
+
+    def load_mesh(self, device: torch.device) -> Mesh:
+        """The scene's flat buffers, with vertices and normals as training corrected them.
+
+        Raises:
+            InputError: a file is missing or broken.
+        """
+        mesh = self.load_scene().flatten().to(device)
+        path = self.folder / "refinement.safetensors"
+        if not self.refined:
+            return mesh
+        tensors, _ = load_tensors(path, device)
+        for name, expected in (("verts", mesh.verts), ("normals", mesh.normals)):
+            if name not in tensors or tensors[name].shape != expected.shape:
+                raise InputError(path, f"does not hold {len(expected)} {name}", hint="train again")
+        return replace(mesh, verts=tensors["verts"], normals=tensors["normals"])
+
+    def load_refinement(self, mesh: Mesh, num_views: int) -> Refinement:
+        """The corrections themselves.
+
+        Args:
+            mesh: the scene's flat buffers, as they were loaded, on the device to compute on.
+            num_views: training photographs.
+
+        Raises:
+            InputError: the file is missing, broken or of other settings.
+        """
+        refinement = Refinement(self.config.training, mesh, num_views).to(mesh.verts.device)
+        if self.refined:
+            path = self.folder / "refinement.safetensors"
+            load_parameters(refinement, load_tensors(path, mesh.verts.device)[0], path)
+        return refinement
 
     def load_cameras(self) -> Camera:
         """The training cameras, as one batch.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -21,11 +21,13 @@ class Batch:
         cameras: a batch `[B]`.
         target: `[B, H, W, 3]` sRGB-encoded photograph in [0, 1].
         weight: `[B, H, W]` 1 where the photograph counts, 0 where a mask or the lens excludes it.
+        indices: `[B]` which of the photographs.
     """
 
     cameras: Camera
     target: Float[Tensor, "B H W 3"]
     weight: Float[Tensor, "B H W"]
+    indices: Int[Tensor, "B"]
 
 
 class Photos:
@@ -50,15 +52,15 @@ class Photos:
     def view(self, index: int) -> Batch:
         """One whole photograph as a batch of 1."""
         window = self._window(index, 0, 0, self.cameras.height, self.cameras.width)
-        return replace(window, cameras=self._on_device(window.cameras))
+        return replace(window, cameras=self._on_device(window.cameras), indices=window.indices.to(self.images.device))
 
     def _on_device(self, cameras: Camera) -> Camera:
         """Cameras where the pictures are, sent without waiting for what the device is doing."""
+        return replace(cameras, K=self._sent(cameras.K), w2c=self._sent(cameras.w2c))
+
+    def _sent(self, values: Tensor) -> Tensor:
         device = self.images.device
-        if device.type != "cuda":
-            return cameras
-        K, w2c = (t.pin_memory().to(device, non_blocking=True) for t in (cameras.K, cameras.w2c))
-        return Camera(K, w2c, cameras.width, cameras.height)
+        return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values
 
     def _window(self, index: int, top: int, left: int, height: int, width: int) -> Batch:
         rows, columns = slice(top, top + height), slice(left, left + width)
@@ -68,7 +70,7 @@ class Photos:
         else:
             weight = self.counted[index, rows, columns].float()[None]
         cameras = self.cameras[index : index + 1].crop(left, top, width, height)
-        return Batch(cameras, target, weight)
+        return Batch(cameras, target, weight, torch.tensor([index]))
 
     def crops(
         self,
@@ -110,20 +112,26 @@ class Photos:
             part_height, part_width = max(round(height * scale), 1), max(round(width * scale), 1)
             top = int(down * (self.cameras.height - part_height + 1))
             left = int(right * (self.cameras.width - part_width + 1))
-            windows.append(_resample(self._window(index, top, left, part_height, part_width), height, width))
+            windows.append(resample(self._window(index, top, left, part_height, part_width), height, width))
         return Batch(
             self._on_device(Camera.stack([window.cameras[0] for window in windows])),
             torch.cat([window.target for window in windows]),
             torch.cat([window.weight for window in windows]),
+            self._sent(torch.cat([window.indices for window in windows])),
         )
 
 
-def _resample(window: Batch, height: int, width: int) -> Batch:
-    """The same window on `height` x `width` pixels, low-passed where it shrinks."""
+def resample(window: Batch, height: int, width: int) -> Batch:
+    """The same window on `height` x `width` pixels, low-passed where it shrinks.
+
+    Args:
+        window: a batch of one size.
+        height, width: in pixels.
+    """
     if window.target.shape[1:3] == (height, width):
         return window
     stacked = torch.cat([window.target, window.weight[..., None]], dim=-1).permute(0, 3, 1, 2)
     resized = interpolate(stacked, (height, width), mode="bilinear", antialias=True, align_corners=False)
     target, weight = resized[:, :3].permute(0, 2, 3, 1), resized[:, 3]
     # A pixel that any excluded one went into does not count.
-    return Batch(window.cameras.resize(width, height), target, (weight > 0.999).float())
+    return Batch(window.cameras.resize(width, height), target, (weight > 0.999).float(), window.indices)

@@ -103,6 +103,8 @@ def train(
     state = {"step": trainer.step, "seconds": trainer.seconds, "device": device_name(device)}
     if workers.first:
         run.save_model(trainer.averaged_shader(), state)
+        if run.refined:
+            run.save_refinement(trainer.averaged_refinement(), mesh, trainer.photos.cameras)
     workers.wait()
     return run
 
@@ -127,7 +129,7 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
     if config.shading.environment is None:
         config = replace(config, shading=replace(config.shading, environment=capture.masks is None))
     run = Run.create(folder, config, scene)
-    run.save_cameras(capture)
+    run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture
 
 
@@ -179,10 +181,11 @@ def _fit(trainer: Trainer, held_out: Photos, run: Run, console: Console) -> None
 @torch.no_grad()
 def _look(trainer: Trainer, held_out: Photos) -> float:
     """PSNR of the first few held-out views, for the eye only: the evaluation takes all of them."""
-    shader = trainer.averaged_shader()
+    shader, refinement = trainer.averaged_shader(), trainer.averaged_refinement()
+    mesh = refinement.mesh(trainer.mesh)
     errors = []
     for index in range(min(VIEWS_A_LOOK, len(held_out))):
         view = held_out.view(index)
-        rgb = render(trainer.mesh, view.cameras, shader, opposite=trainer.opposite).rgb.clamp(0, 1)
+        rgb = render(mesh, refinement.lens_only(view.cameras), shader, opposite=trainer.opposite).rgb.clamp(0, 1)
         errors.append(float(masked_mean((rgb - view.target).square(), view.weight)))
     return -10 * math.log10(max(sum(errors) / max(len(errors), 1), 1e-10)) if errors else math.nan

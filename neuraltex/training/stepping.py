@@ -86,6 +86,7 @@ class CapturedStep:
             (cameras.w2c, batch.cameras.w2c),
             (static.target, batch.target),
             (static.weight, batch.weight),
+            (static.indices, batch.indices),
             (self.scalars, values),
         ):
             to.copy_(value, non_blocking=True)
@@ -95,7 +96,7 @@ class CapturedStep:
 
     def _capture(self, batch: Batch, values: Tensor) -> None:
         cameras = replace(batch.cameras, K=batch.cameras.K.clone(), w2c=batch.cameras.w2c.clone())
-        self.batch = Batch(cameras, batch.target.clone(), batch.weight.clone())
+        self.batch = Batch(cameras, batch.target.clone(), batch.weight.clone(), batch.indices.clone())
         self.scalars = values.to(batch.target.device)
         self.step.optimizer.zero_grad()  # so that the captured gradients get memory of their own
         graph = torch.cuda.CUDAGraph()

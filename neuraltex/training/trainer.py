@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from neuraltex.errors import InputError, NeuraltexError
 from neuraltex.execution import compile_in_place, pick_execution
@@ -23,6 +23,7 @@ from neuraltex.training.checkpoint import load_parameters, load_tensors, save_te
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.losses import masked_mean, photometric_loss
 from neuraltex.training.optimizer import AveragedAdamW, Group
+from neuraltex.training.refinement import Refinement
 from neuraltex.training.sampler import Batch, Photos
 from neuraltex.training.stepping import CapturedStep, PlainStep, Step
 from neuraltex.training.workers import ALONE, Workers
@@ -31,6 +32,9 @@ from neuraltex.training.workers import ALONE, Workers
 STEPS_A_REPORT = 20
 # About what a step takes on a GPU, for telling how long a number of them will.
 SECONDS_A_STEP = 5e-3
+BRIGHTEST = 254.5 / 255
+
+Module = TypeVar("Module", bound=nn.Module)
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class Progress:
 
 
 class Trainer:
-    """Fits a shader to photographs of a mesh.
+    """Fits a shader to photographs of a mesh, and corrections of the capture as the settings ask.
 
     Args:
         mesh: the scene's flat buffers, on the training device.
@@ -87,7 +91,9 @@ class Trainer:
         self.mesh, self.photos, self.shader = mesh, photos, shader
         self.config, self.budget, self.seed, self.checkpoint = config, budget, seed, checkpoint
         self.opposite = opposite_corners(mesh.faces)
+        self.refinement = Refinement(config, mesh, len(photos)).to(mesh.verts.device)
         self.names = {parameter: name for name, parameter in shader.named_parameters()}
+        self.names |= {parameter: f"refinement.{name}" for name, parameter in self.refinement.named_parameters()}
         self.optimizer = AveragedAdamW(self._groups())
         self.step, self.seconds, self.saved_step = 0, 0.0, -1
         self.part = workers.share_of(config.batch)
@@ -111,7 +117,7 @@ class Trainer:
                 for level, decay in zip(texture.levels, texture.decay_weights(), strict=True):
                     groups.append(Group([level], config.texture_rate, decay * strength))
         groups.append(Group(list(shader.decoder.parameters()), config.decoder_rate, 0.0))
-        return groups
+        return groups + self.refinement.groups()
 
     def fit(self, report: Callable[[Progress], None] | None = None) -> None:
         """Train until the budget is used up, saving checkpoints on the way and at the end.
@@ -164,12 +170,18 @@ class Trainer:
 
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         total = self.workers.sum(batch.weight.sum())
-        rendering = render(self.mesh, batch.cameras, self.shader, opposite=self.opposite)
-        loss = photometric_loss(rendering.rgb, batch.target, batch.weight, self.config.structural_weight, total)
+        cameras = self.refinement.cameras(batch.cameras, batch.indices)
+        rendering = render(self.refinement.mesh(self.mesh), cameras, self.shader, opposite=self.opposite)
+        rgb = self.refinement.develop(rendering.rgb, batch.indices)
+        if self.refinement.gains is not None:
+            # Where a photograph is as bright as it can be, the thing may have been brighter.
+            rgb = torch.where(batch.target >= BRIGHTEST, rgb.clamp(max=1.0), rgb)
+        loss = photometric_loss(rgb, batch.target, batch.weight, self.config.structural_weight, total)
         if self.config.colour_weight > 0:
-            colour_error = (rendering.colour.permute(0, 2, 3, 1) - batch.target).abs()
+            colour = self.refinement.develop(rendering.colour.permute(0, 2, 3, 1), batch.indices)
+            colour_error = (colour - batch.target).abs()
             loss = loss + self.config.colour_weight * masked_mean(colour_error, batch.weight, total)
-        error = masked_mean((rendering.rgb.detach().clamp(0, 1) - batch.target) ** 2, batch.weight, total)
+        error = masked_mean((rgb.detach().clamp(0, 1) - batch.target) ** 2, batch.weight, total)
         return loss, error
 
     def _check(self, loss: float) -> None:
@@ -188,12 +200,19 @@ class Trainer:
 
     def averaged_shader(self) -> Shader:
         """A copy of the shader with the running average of its weights, which is what to render with."""
-        shader = copy.deepcopy(self.shader)
-        with torch.no_grad():
-            averages = dict(zip(self.optimizer.parameters, self.optimizer.average, strict=True))
-            for parameter, ours in zip(shader.parameters(), self.shader.parameters(), strict=True):
-                parameter.copy_(averages[ours])
-        return shader
+        return self._averaged(self.shader)
+
+    def averaged_refinement(self) -> Refinement:
+        """The same of the corrections."""
+        return self._averaged(self.refinement)
+
+    @torch.no_grad()
+    def _averaged(self, module: Module) -> Module:
+        averaged = copy.deepcopy(module)
+        averages = dict(zip(self.optimizer.parameters, self.optimizer.average, strict=True))
+        for parameter, ours in zip(averaged.parameters(), module.parameters(), strict=True):
+            parameter.copy_(averages[ours])
+        return averaged
 
     def _state(self) -> Iterator[tuple[str, str, Tensor]]:
         """Every tensor that training goes on from, with its kind and its parameter's name."""
