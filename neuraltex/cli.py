@@ -6,7 +6,7 @@ import math
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -175,7 +175,10 @@ class Train:
             size=self.size,
             unwrap=self.unwrap,
         )
-        config = RunConfig(source, self.shading, self.training, self.seed)
+        training = self.training
+        if training.refine_poses is None:
+            training = replace(training, refine_poses=photos != self.photos)
+        config = RunConfig(source, self.shading, training, self.seed)
         shown = console if workers.first else Console(quiet=True)
         train(self.output, config, budget, device, shown, resume=self.resume, execution=self.execution, workers=workers)
         shown.print(f"trained: {self.output}; now: neuraltex eval {self.output}")

@@ -92,7 +92,8 @@ def test_captured_frames_equal_those_rendered_as_written(compilable, decoder, ex
                 assert error.float().mean() < (0.01 if execution == "graph" else 1.0)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+# The compiler looks at gradients of tensors that have none, and warns of itself.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 @pytest.mark.cuda
 @pytest.mark.parametrize("execution", ["graph", "compile"])
 def test_captured_training_ends_where_training_as_written_does(compilable, tmp_path, execution):

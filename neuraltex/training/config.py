@@ -24,7 +24,8 @@ class TrainingConfig:
             that no view saw then show their surroundings instead of stains.
         structural_weight: share of the structural term in the loss, within [0, 1].
         colour_weight: pull of the first three texture channels to the photographed colour.
-        refine_poses: learn a correction of each photograph's camera pose.
+        refine_poses: learn a correction of each photograph's camera pose; None for yes where the cameras were solved
+            here, not given.
         refine_lens: learn a correction of focal length and principal point, the same for all photographs.
         refine_exposure: learn each photograph's exposure and white balance, relative to the mean of all.
         refine_shape: move the mesh's vertices, smoothly: displacements come from lattices of several spacings.
@@ -35,6 +36,8 @@ class TrainingConfig:
         shape_rate: step size of displacements, in diagonals of the scene's box.
         shape_decay: pull of the finest displacements to zero, relative to their step size; coarser ones are pulled
             less, the coarsest not at all.
+        outlier_share: share of the pixels that may be wrong in a photograph, passers-by or blur: where the error is
+            largest over a neighbourhood, it is not learned from.
         warmup_steps: steps over which the step sizes rise from zero.
         ema_decay: memory of the running average of the weights that is kept for rendering.
         save_minutes: minutes between checkpoints.
@@ -50,7 +53,7 @@ class TrainingConfig:
     environment_decay: float = 10.0
     structural_weight: float = 0.2
     colour_weight: float = 0.1
-    refine_poses: bool = False
+    refine_poses: bool | None = None
     refine_lens: bool = False
     refine_exposure: bool = False
     refine_shape: bool = False
@@ -60,6 +63,7 @@ class TrainingConfig:
     normal_rate: float = 1e-2
     shape_rate: float = 1e-4
     shape_decay: float = 2.0
+    outlier_share: float = 0.0
     warmup_steps: int = 100
     ema_decay: float = 0.998
     save_minutes: float = 2.0

@@ -5,13 +5,15 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.functional import conv2d
+from torch.nn.functional import avg_pool2d, conv2d
 
 from neuraltex.raster.backends import pick_backend
 
 # Window and constants of the publication, for images in [0, 1].
 SSIM_SIGMA, SSIM_RADIUS = 1.5, 5
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2
+# Pixels along each side of what counts as one place of a photograph that something went through.
+NEIGHBOURHOOD = 9
 
 
 def masked_mean(
@@ -29,6 +31,28 @@ def masked_mean(
     if values.ndim == 4:
         values = values.mean(dim=-1)
     return (values * weight).sum() / (weight.sum() if total is None else total).clamp(min=1.0)
+
+
+@torch.no_grad()
+def without_outliers(
+    error: Float[Tensor, "B H W"], weight: Float[Tensor, "B H W"], share: float
+) -> Float[Tensor, "B H W"]:
+    """Weights without the pixels in whose neighbourhood a rendering is furthest from its photograph.
+
+    What moved through one photograph is wrong over an area; an edge or a highlight that is not learned yet is narrow.
+
+    Args:
+        error: `[B, H, W]` at least 0.
+        weight: `[B, H, W]` 1 where a pixel counts, else 0.
+        share: of all pixels that stop counting, within [0, 1).
+
+    Source: after S. Sabour et al., "RobustNeRF: Ignoring Distractors with Robust Losses", CVPR 2023.
+    """
+    around = avg_pool2d((error * weight)[:, None], NEIGHBOURHOOD, stride=1, padding=NEIGHBOURHOOD // 2)
+    counted = avg_pool2d(weight[:, None], NEIGHBOURHOOD, stride=1, padding=NEIGHBOURHOOD // 2)
+    around = (around / counted.clamp(min=1e-6))[:, 0]
+    keep = max(round((1 - share) * around.numel()), 1)
+    return weight * (around <= torch.kthvalue(around.reshape(-1), keep).values)
 
 
 def ssim_map(

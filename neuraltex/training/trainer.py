@@ -21,7 +21,7 @@ from neuraltex.raster import opposite_corners
 from neuraltex.shading import Shader
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import Budget, TrainingConfig
-from neuraltex.training.losses import masked_mean, photometric_loss
+from neuraltex.training.losses import masked_mean, photometric_loss, without_outliers
 from neuraltex.training.optimizer import AveragedAdamW, Group
 from neuraltex.training.refinement import Refinement
 from neuraltex.training.sampler import Batch, Photos
@@ -176,11 +176,14 @@ class Trainer:
         if self.refinement.gains is not None:
             # Where a photograph is as bright as it can be, the thing may have been brighter.
             rgb = torch.where(batch.target >= BRIGHTEST, rgb.clamp(max=1.0), rgb)
-        loss = photometric_loss(rgb, batch.target, batch.weight, self.config.structural_weight, total)
+        weight = batch.weight
+        if self.config.outlier_share > 0:
+            weight = without_outliers((rgb - batch.target).abs().mean(dim=-1), weight, self.config.outlier_share)
+        loss = photometric_loss(rgb, batch.target, weight, self.config.structural_weight, total)
         if self.config.colour_weight > 0:
             colour = self.refinement.develop(rendering.colour.permute(0, 2, 3, 1), batch.indices)
             colour_error = (colour - batch.target).abs()
-            loss = loss + self.config.colour_weight * masked_mean(colour_error, batch.weight, total)
+            loss = loss + self.config.colour_weight * masked_mean(colour_error, weight, total)
         error = masked_mean((rgb.detach().clamp(0, 1) - batch.target) ** 2, batch.weight, total)
         return loss, error
 

@@ -15,6 +15,7 @@ from neuraltex.evaluation.metrics import colour_corrected
 from neuraltex.evaluation.pose import refine_pose
 from neuraltex.evaluation.textured_mesh import TexturedMesh
 from neuraltex.geometry.mesh import Mesh
+from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training import Budget, Trainer, TrainingConfig
 from neuraltex.training.optimizer import AveragedAdamW, Group
@@ -176,6 +177,27 @@ def test_a_mesh_that_is_too_small_grows(tmp_path):
     before, after = ((verts.norm(dim=-1) - 1).abs().mean() for verts in (dented.verts, moved))
     print(float(before), float(after))
     assert after < 0.85 * before  # measured 0.77
+
+
+def test_passers_by_are_left_out(tmp_path):
+    mesh, cameras = uv_sphere(16, 24), ring_cameras(8, 64, 48)
+    clean = take_photos(mesh, cameras)
+    images = clean.images.clone()
+    for view in range(0, 8, 2):  # through the middle of every other photograph, elsewhere each time
+        left = 16 + 3 * view
+        images[view, 12:36, left : left + 9] = torch.tensor([255, 0, 255], dtype=torch.uint8)
+    errors = []
+    for share in (0.0, 0.15):
+        trainer = make_trainer(
+            replace(clean, images=images), mesh, tmp_path / str(share), 400, outlier_share=share, structural_weight=0.0
+        )
+        trainer.fit()
+        with torch.no_grad():
+            rgb = render(mesh, cameras, trainer.averaged_shader()).rgb
+        seen = clean.masks
+        errors.append(float((rgb - clean.images / 255).square()[seen].mean()))
+    print(errors)
+    assert errors[1] < 0.5 * errors[0]
 
 
 def test_training_with_corrections_resumes_bit_for_bit(tmp_path):
