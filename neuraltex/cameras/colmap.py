@@ -168,6 +168,48 @@ def read_images_text(path: Path) -> list[ColmapImage]:
     return entries
 
 
+def read_points_text(path: Path) -> list[tuple[float, float, float, int]]:
+    """x, y, z and the number of observations of each point in `points3D.txt`."""
+    points: list[tuple[float, float, float, int]] = []
+    for number, line in _lines(path):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        place = Place(path, line=number)
+        if len(words) < 8 or len(words) % 2:
+            raise place.error(f"expected POINT3D_ID X Y Z R G B ERROR and a track, found {len(words)} words")
+        x, y, z = (_real(word, place) for word in words[1:4])
+        points.append((x, y, z, (len(words) - 8) // 2))
+    return points
+
+
+def read_colmap_points(folder: Path) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """The sparse cloud of a COLMAP model; the binary form is preferred where both are there.
+
+    Args:
+        folder: holds `points3D.bin` or `points3D.txt`.
+
+    Returns:
+        `[P, 3]` float64 points in the model's world and `[P]` int64 photographs that see each; None without a file.
+
+    Raises:
+        InputError: the file is cut off or malformed (names the line or byte).
+    """
+    from neuraltex.cameras.colmap_binary import read_points_binary
+
+    folder = Path(folder)
+    if (path := folder / "points3D.bin").is_file():
+        points = read_points_binary(path)
+    elif (path := folder / "points3D.txt").is_file():
+        points = read_points_text(path)
+    else:
+        return None
+    rows = torch.tensor(points, dtype=torch.float64).reshape(-1, 4)
+    if not bool((rows.abs() < 1e30).all()):
+        raise InputError(path, "a point is not finite", hint="solve the photographs again")
+    return rows[:, :3].contiguous(), rows[:, 3].long()
+
+
 def checked_camera(model: str, width: int, height: int, params: Sequence[float], place: Place) -> ColmapCamera:
     """A ColmapCamera whose fields make sense, or an InputError."""
     if model not in SUPPORTED:

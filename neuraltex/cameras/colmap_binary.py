@@ -41,6 +41,19 @@ def read_images_binary(path: Path) -> list[ColmapImage]:
     return entries
 
 
+def read_points_binary(path: Path) -> list[tuple[float, float, float, int]]:
+    """x, y, z and the number of observations of each point in `points3D.bin`."""
+    reader = _Reader(path)
+    points: list[tuple[float, float, float, int]] = []
+    for _ in range(reader.count(least_bytes_each=51)):
+        _, x, y, z, _, _, _, _ = reader.take("<Q3d3Bd")
+        length = reader.count(least_bytes_each=8)
+        reader.skip(8 * length)
+        points.append((x, y, z, length))
+    reader.finish()
+    return points
+
+
 class _Reader:
     """Little-endian fields out of a file, one after the other."""
 
