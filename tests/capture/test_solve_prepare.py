@@ -13,7 +13,15 @@ import torch
 
 from neuraltex.cameras import Camera, read_cameras
 from neuraltex.capture import load_capture, write_video
-from neuraltex.capture.solve import MappingConfig, Prepared, RegistrationError, align_capture, prepare_capture, starts
+from neuraltex.capture.solve import (
+    MappingConfig,
+    Prepared,
+    RegistrationError,
+    align_capture,
+    prepare_capture,
+    solve_capture,
+    starts,
+)
 from neuraltex.capture.solve.command import Align, Prepare
 from neuraltex.capture.solve.consistency import load_views
 from neuraltex.capture.solve.pairs import exhaustive_pairs, loop_pairs, pairs_around, sequential_pairs
@@ -303,3 +311,21 @@ def test_castle_photographs_without_cameras(captures: Path, tmp_path: Path):
     angle, _ = errors(found, truth)
     assert angle < 0.5
     assert float((found.center - truth.center).norm(dim=-1).median()) / size < 0.005
+
+
+def test_solving_where_there_is_no_mesh(solved: Studio, tmp_path: Path):
+    output = tmp_path / "bare"
+    solve_capture(solved.photos, output)
+    capture = load_capture(output)
+    assert len(capture.names) == NUM_PHOTOS
+    # Its world is the solver's own: every frame has the points in its picture that it was solved with.
+    solution = read_solution(output)
+    pixels, depth = capture.cameras.to(torch.float64).project(
+        torch.from_numpy(solution.points).expand(NUM_PHOTOS, -1, 3)
+    )
+    point, frame = torch.from_numpy(solution.observations).T
+    assert bool((depth[frame, point] > 0).all())
+    seen = pixels[frame, point]
+    assert float((seen - torch.tensor([120.0, 90.0])).abs().div(torch.tensor([120.0, 90.0])).max()) < 1.02
+    with pytest.raises(NeuraltexError, match=r"bare exists already; use it in place of .*photos"):
+        solve_capture(solved.photos, output)

@@ -6,7 +6,7 @@ is refused.
 """
 
 from neuraltex.capture.solve.mapping import MappingConfig
-from neuraltex.capture.solve.prepare import Prepared, align_capture, prepare_capture
+from neuraltex.capture.solve.prepare import Prepared, align_capture, prepare_capture, solve_capture
 from neuraltex.capture.solve.register import Registration, RegistrationError, Score
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "Score",
     "align_capture",
     "prepare_capture",
+    "solve_capture",
 ]

@@ -45,7 +45,7 @@ class Prepare:
             raise SettingError(f"--frames {self.frames}: expected at least 2")
         console = Console(stderr=True)
         try:
-            with _Bars(console) as bars:
+            with StageBars(console) as bars:
                 prepared = prepare_capture(
                     self.mesh,
                     self.photos,
@@ -80,7 +80,7 @@ class Align:
     def __call__(self) -> None:
         console = Console(stderr=True)
         try:
-            with _Bars(console) as bars:
+            with StageBars(console) as bars:
                 prepared = align_capture(self.mesh, self.capture, points=self.points, report=bars)
         except RegistrationError as error:
             raise NeuraltexError(f"{error}; see {self.capture / 'report.html'}") from error
@@ -95,7 +95,7 @@ def _tell(console: Console, prepared: Prepared, mesh: Path) -> None:
     console.print(f"look at {prepared.folder / 'report.html'}; now: neuraltex train {mesh} {prepared.folder} -o RUN")
 
 
-class _Bars:
+class StageBars:
     """One progress bar a stage."""
 
     def __init__(self, console: Console) -> None:
@@ -108,7 +108,7 @@ class _Bars:
         )
         self.tasks: dict[str, TaskID] = {}
 
-    def __enter__(self) -> _Bars:
+    def __enter__(self) -> StageBars:
         self.progress.start()
         return self
 

@@ -100,24 +100,13 @@ def prepare_capture(
     photos, output = Path(photos), Path(output)
     for module in ("pycolmap", "scipy.spatial"):
         require(module, "poses")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if _is_occupied(output):
         raise NeuraltexError(
             f"{output} exists already; name another folder, or go on with the solve in it with neuraltex align"
         )
     mesh = _load_mesh(mesh_path)
     with _whole_folder(output) as (folder, keep):
-        report("reading frames", 0, 1)
-        pictures, originals, ordered = _ingest(photos, folder, most_frames)
-        if masks is not None:
-            size = image_size(folder / pictures[0].name)
-            pictures = add_masks(pictures, masks, folder, size, originals)
-        report("reading frames", 1, 1)
-        names = [picture.name for picture in pictures]
-        solved = map_photographs(
-            folder, names, ordered=ordered, source=photos, config=config or MappingConfig(), report=report
-        )
-        solution = _with_pictures(solved, pictures)
-        write_solution(folder, solution)
+        solution = _solve(photos, folder, masks, most_frames, config, report)
         keep()
         prepared = _register(mesh, mesh_path, solution, folder, points, report)
     _warn_of_lost(photos, solution)
@@ -143,6 +132,62 @@ def align_capture(mesh_path: Path, folder: Path, *, points: Path | None = None, 
         raise InputError(folder, f"holds no {SOLVE_FILE}", hint="make one with neuraltex prepare")
     mesh = _load_mesh(mesh_path)
     return _register(mesh, mesh_path, read_solution(folder), folder, points, report)
+
+
+def solve_capture(
+    photos: Path,
+    output: Path,
+    *,
+    masks: Path | None = None,
+    most_frames: int = MOST_FRAMES,
+    config: MappingConfig | None = None,
+    report: Report = _silent,
+) -> None:
+    """Solve a video or photographs for their cameras where there is no mesh; its world is the solver's own.
+
+    Args:
+        photos: a video, or a folder of photographs of one size.
+        output: the capture folder to make, as `prepare_capture` does but for the report of a registration.
+        masks: a folder of masks, or a video of them, to take over.
+        most_frames: of a video, how many to use at most.
+        config: how the photographs are solved.
+        report: called with a stage, how much of it is done, and of how much.
+
+    Raises:
+        InputError: something is missing or broken, or the photographs cannot be solved; nothing is left behind.
+        NeuraltexError: `output` holds something, or pycolmap is not installed.
+    """
+    photos, output = Path(photos), Path(output)
+    require("pycolmap", "poses")
+    if _is_occupied(output):
+        raise NeuraltexError(f"{output} exists already; use it in place of {photos}, or move it away to solve anew")
+    with _whole_folder(output) as (folder, _):
+        solution = _solve(photos, folder, masks, most_frames, config, report)
+        write_transforms(folder / "transforms.json", camera_frames(folder, solution.frames, solution.w2c))
+    _warn_of_lost(photos, solution)
+
+
+def _solve(
+    photos: Path, folder: Path, masks: Path | None, most_frames: int, config: MappingConfig | None, report: Report
+) -> Solution:
+    """Pictures, masks and the solve in a folder."""
+    report("reading frames", 0, 1)
+    pictures, originals, ordered = _ingest(photos, folder, most_frames)
+    if masks is not None:
+        size = image_size(folder / pictures[0].name)
+        pictures = add_masks(pictures, masks, folder, size, originals)
+    report("reading frames", 1, 1)
+    names = [picture.name for picture in pictures]
+    solved = map_photographs(
+        folder, names, ordered=ordered, source=photos, config=config or MappingConfig(), report=report
+    )
+    solution = _with_pictures(solved, pictures)
+    write_solution(folder, solution)
+    return solution
+
+
+def _is_occupied(output: Path) -> bool:
+    return output.exists() and (not output.is_dir() or any(output.iterdir()))
 
 
 def _register(
