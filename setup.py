@@ -12,13 +12,16 @@ EXTRAS = {
         "beartype>=0.18",
         "pycolmap>=4",
         "scipy>=1.11",
+        "scikit-image>=0.22",
+        "fast-simplification>=0.1.7",
         # CUDA builds of torch bring their own; without one the kernels are tested in its interpreter.
         "triton>=3.6; platform_system == 'Linux'",
     ],
     "dev": ["ruff==0.15.0", "mypy>=1.15", "mitsuba>=3.6", "fast-simplification>=0.1.7"],
     "metrics": ["lpips>=0.1.4"],
     "poses": ["pycolmap>=4", "scipy>=1.11"],
-    "reconstruct": ["open3d>=0.19"],
+    # Hulls of masks need all but Open3D, which lays surfaces through sparse points.
+    "reconstruct": ["scikit-image>=0.22", "scipy>=1.11", "fast-simplification>=0.1.7", "open3d>=0.19"],
 }
 
 setup(

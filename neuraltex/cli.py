@@ -1,4 +1,4 @@
-"""The command line: `neuraltex doctor | demo | info | prepare | align | train | eval | render`."""
+"""The command line: `neuraltex doctor | demo | info | reconstruct | prepare | align | train | eval | render`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg, subcommand
 
 from neuraltex.cameras.read import find_cameras
+from neuraltex.capture.reconstruct.command import Reconstruct
 from neuraltex.capture.solve.command import Align, Prepare
 from neuraltex.demo import run_demo
 from neuraltex.doctor import diagnose
@@ -304,6 +305,7 @@ def _commands(device: torch.device) -> Any:
         Annotated[Doctor, subcommand("doctor")]
         | Annotated[Demo, subcommand("demo")]
         | Annotated[Info, subcommand("info")]
+        | Annotated[Reconstruct, subcommand("reconstruct")]
         | Annotated[Prepare, subcommand("prepare")]
         | Annotated[Align, subcommand("align")]
         | Annotated[Train, subcommand("train", default=train_default)]

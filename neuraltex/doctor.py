@@ -294,17 +294,18 @@ def check_codecs(device: torch.device) -> Check:
     return Check("other videos", True, "reads HEVC, ProRes, VP9 and AV1")
 
 
-def check_package(device: torch.device, *, module: str, extra: str, purpose: str) -> Check:
-    """An optional package: importable."""
+def check_package(device: torch.device, *, module: str, extra: str, purpose: str, package: str | None = None) -> Check:
+    """An optional package: importable; `package` is what the index calls it where that differs."""
     del device
+    name = package or module
     advice = f"{purpose}: pip install 'neuraltex[{extra}]'"
     try:
         importlib.import_module(module)
-        return Check(module, True, importlib.metadata.version(module))
+        return Check(name, True, importlib.metadata.version(name))
     except ModuleNotFoundError:
-        return Check(module, False, "not installed", advice)
+        return Check(name, False, "not installed", advice)
     except Exception as error:
-        return Check(module, False, f"cannot be imported: {_sentence(error)}", advice)
+        return Check(name, False, f"cannot be imported: {_sentence(error)}", advice)
 
 
 REQUIRED: tuple[Callable[[torch.device], Check], ...] = (
@@ -321,7 +322,14 @@ OPTIONAL: tuple[Callable[[torch.device], Check], ...] = (
     check_pytorch3d,
     check_codecs,
     partial(check_package, module="pycolmap", extra="poses", purpose="to find cameras of a plain video"),
-    partial(check_package, module="open3d", extra="reconstruct", purpose="to make a mesh of photographs"),
+    partial(
+        check_package,
+        module="skimage",
+        package="scikit-image",
+        extra="reconstruct",
+        purpose="to make a mesh of masked photographs",
+    ),
+    partial(check_package, module="open3d", extra="reconstruct", purpose="to make a mesh of photographs without masks"),
     partial(check_package, module="lpips", extra="metrics", purpose="to score by LPIPS, too"),
 )
 

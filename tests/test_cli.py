@@ -240,7 +240,7 @@ def test_info_lists_the_parts(thing, capsys):
 
 
 def test_every_command_has_help(capsys):
-    for command in ("doctor", "demo", "info", "prepare", "align", "train", "eval", "render"):
+    for command in ("doctor", "demo", "info", "reconstruct", "prepare", "align", "train", "eval", "render"):
         with pytest.raises(SystemExit) as caught:
             run(command, "--help")
         assert caught.value.code == 0
