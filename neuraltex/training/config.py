@@ -28,8 +28,10 @@ class TrainingConfig:
             here, not given.
         refine_lens: learn a correction of focal length and principal point, the same for all photographs.
         refine_exposure: learn each photograph's exposure and white balance, relative to the mean of all.
-        refine_shape: move the mesh's vertices, smoothly: displacements come from lattices of several spacings.
+        refine_shape: move the mesh's vertices, smoothly: displacements come from lattices of several spacings. None for
+            yes with the decoder "default" and 20 training photographs or more.
         refine_normals: tilt the mesh's normals, one by one: mirror directions follow them, and highlights with those.
+            None as for `refine_shape`.
         pose_rate: step size of poses and lens, in radians and in distances to the scene.
         exposure_rate: step size of exposure, as a logarithm.
         normal_rate: step size of normals, in their length.
@@ -56,8 +58,8 @@ class TrainingConfig:
     refine_poses: bool | None = None
     refine_lens: bool = False
     refine_exposure: bool = False
-    refine_shape: bool = False
-    refine_normals: bool = False
+    refine_shape: bool | None = None
+    refine_normals: bool | None = None
     pose_rate: float = 5e-4
     exposure_rate: float = 1e-2
     normal_rate: float = 1e-2

@@ -21,6 +21,7 @@ from neuraltex.training import Budget, Trainer, TrainingConfig
 from neuraltex.training.optimizer import AveragedAdamW, Group
 from neuraltex.training.refinement import Refinement, move_cameras
 from neuraltex.training.sampler import Photos
+from neuraltex.training.session import choose_corrections
 from tests.scenes import ring_cameras, uv_sphere
 
 ALL = {"refine_poses": True, "refine_lens": True, "refine_exposure": True, "refine_shape": True, "refine_normals": True}
@@ -127,6 +128,16 @@ def test_displacements_reach_vertices_and_gains_keep_their_mean():
     moved = refinement.mesh(mesh)
     moved.verts.sum().backward()
     assert all(lattice.grad is not None and lattice.grad.abs().sum() > 0 for lattice in refinement.lattices)
+
+
+def test_what_is_left_open_is_decided_by_the_number_of_views():
+    few, many = (choose_corrections(TrainingConfig(), "default", count) for count in (19, 20))
+    assert (few.refine_poses, few.refine_shape, few.refine_normals) == (False, False, False)
+    assert (many.refine_poses, many.refine_shape, many.refine_normals) == (False, True, True)
+    assert not choose_corrections(TrainingConfig(), "paper", 100).refine_shape
+    asked = TrainingConfig(refine_poses=True, refine_shape=False)
+    assert choose_corrections(asked, "default", 100).refine_shape is False
+    assert choose_corrections(asked, "default", 5).refine_poses is True
 
 
 def test_groups_wait_and_then_rise():
