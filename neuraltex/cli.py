@@ -1,4 +1,4 @@
-"""The command line: `neuraltex doctor | demo | info | reconstruct | prepare | align | train | eval | render`."""
+"""The command line: `neuraltex COMMAND`; the commands are the classes below and those of `capture`."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rich.console import Console
 from tyro.conf import Positional, arg, subcommand
 
 from neuraltex.cameras.read import find_cameras
+from neuraltex.capture.chroma import TOLERANCE, mask_photographs
 from neuraltex.capture.reconstruct.command import Reconstruct
 from neuraltex.capture.solve.command import Align, Prepare
 from neuraltex.demo import run_demo
@@ -107,6 +108,40 @@ class Info:
                 out.print(f"  {line}")
         for change in scene.uv_changes:
             out.print(f"  [yellow]{change}[/yellow]")
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Cut an object out of a video or photographs taken before a green or blue screen: makes a folder of masks.
+
+    Args:
+        photos: a video, or a folder of photographs.
+        output: the folder of masks to make, for --masks of neuraltex prepare and neuraltex train.
+        colour: of the screen, as "#00b140"; measured on the border of the first picture where left out.
+        tolerance: how far from the screen's colour, seen without its brightness, a pixel is still screen: towards 0
+            the screen must be of exactly this colour, towards 1 everything grayish is screen too.
+    """
+
+    photos: Positional[Path]
+    output: Annotated[Path, arg(aliases=["-o"])]
+    colour: Annotated[str | None, arg(aliases=["--color"])] = None
+    tolerance: float = TOLERANCE
+
+    def __call__(self) -> None:
+        with console.status("masking") as status:
+            masked = mask_photographs(
+                self.photos,
+                self.output,
+                colour=self.colour,
+                tolerance=self.tolerance,
+                report=lambda done, total: status.update(f"masking, frame {done} of {total or '?'}"),
+            )
+        measured = " (measured on the border of the first picture)" if self.colour is None else ""
+        console.print(f"screen: {masked.colour}{measured}")
+        console.print(
+            f"{masked.num_frames} masks: {self.output}; the object covers {masked.share:.1%} of the pixels, "
+            f"{masked.least:.1%} to {masked.most:.1%} of a frame"
+        )
 
 
 @dataclass(frozen=True)
@@ -306,6 +341,7 @@ def _commands(device: torch.device) -> Any:
         | Annotated[Demo, subcommand("demo")]
         | Annotated[Info, subcommand("info")]
         | Annotated[Reconstruct, subcommand("reconstruct")]
+        | Annotated[Mask, subcommand("mask")]
         | Annotated[Prepare, subcommand("prepare")]
         | Annotated[Align, subcommand("align")]
         | Annotated[Train, subcommand("train", default=train_default)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,45 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Yield a temporary folder beside `path`, which takes that name when the block ends well, and `keep`.
+
+    Args:
+        path: the folder to make; nothing or an empty folder is there.
+
+    Returns:
+        The temporary folder, and a function: after it was called the folder is kept even where the block fails.
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    except OSError as error:
+        raise InputError(path, f"could not be written ({error.strerror or error})") from error
+    kept = False
+
+    def keep() -> None:
+        nonlocal kept
+        kept = True
+
+    try:
+        yield folder, keep
+        kept = True
+    finally:
+        try:
+            if kept:
+                folder.chmod(path.parent.stat().st_mode & 0o777)
+                folder.replace(path)
+        except OSError as error:
+            raise InputError(path, f"could not be written ({error.strerror or error})") from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _umask() -> int:

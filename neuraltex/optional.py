@@ -24,6 +24,9 @@ def require(module: str, extra: str | None = None) -> ModuleType:
     Raises:
         NeuraltexError: the module is not installed, or its system libraries are missing.
     """
+    if module == "pycolmap":
+        # It brings a zlib of its own; Pillow, bound to that one because it came later, crashes when it writes a PNG.
+        importlib.import_module("PIL.Image")
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:

@@ -94,7 +94,9 @@ def read_transforms(
     for index, entry in enumerate(entries):
         own = Fields(path, index, entry)
         fields = Fields(path, index, entry, parsed)
-        name = clean_name(own.text("file_path") or f"{index:06d}")
+        # A frame of a video without a name of its own is called by its place there, as its mask is.
+        frame_index = own.index("frame_index")
+        name = clean_name(own.text("file_path") or f"{index if frame_index is None else frame_index:06d}")
         if name in seen and not with_images:
             # Every frame of a video may name the video; which frame it is then tells them apart.
             name = f"{name}#{own.index('frame_index') or index}"

@@ -5,6 +5,7 @@ Writing frames back, as a video or as PNG files, is here too.
 """
 
 from neuraltex.capture.background import load_background, put_before
+from neuraltex.capture.chroma import Masked, mask_photographs
 from neuraltex.capture.dataset import Capture, load_capture
 from neuraltex.capture.held_out import with_held_out
 from neuraltex.capture.images import read_image, read_mask, write_image
@@ -13,11 +14,13 @@ from neuraltex.capture.video_writer import VideoWriter, write_video
 
 __all__ = [
     "Capture",
+    "Masked",
     "Video",
     "VideoInfo",
     "VideoWriter",
     "load_background",
     "load_capture",
+    "mask_photographs",
     "probe_video",
     "put_before",
     "read_image",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -329,3 +331,15 @@ def test_solving_where_there_is_no_mesh(solved: Studio, tmp_path: Path):
     assert float((seen - torch.tensor([120.0, 90.0])).abs().div(torch.tensor([120.0, 90.0])).max()) < 1.02
     with pytest.raises(NeuraltexError, match=r"bare exists already; use it in place of .*photos"):
         solve_capture(solved.photos, output)
+
+
+def test_pictures_can_be_written_after_the_solver_was_loaded(tmp_path: Path):
+    lines = (
+        "import numpy as np",
+        "from neuraltex.optional import require",
+        "require('pycolmap', 'poses')",
+        "from PIL import Image",
+        f"Image.fromarray(np.random.randint(0, 255, (300, 400, 3), np.uint8)).save({str(tmp_path / 'noise.png')!r})",
+    )
+    subprocess.run([sys.executable, "-c", "; ".join(lines)], check=True, timeout=60)
+    assert (tmp_path / "noise.png").stat().st_size > 100_000

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -32,6 +29,7 @@ from neuraltex.capture.solve.solution import (
     write_solution,
 )
 from neuraltex.errors import InputError, InputWarning, NeuraltexError
+from neuraltex.files import whole_folder
 from neuraltex.geometry import load_scene
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.optional import require
@@ -105,7 +103,7 @@ def prepare_capture(
             f"{output} exists already; name another folder, or go on with the solve in it with neuraltex align"
         )
     mesh = _load_mesh(mesh_path)
-    with _whole_folder(output) as (folder, keep):
+    with whole_folder(output) as (folder, keep):
         solution = _solve(photos, folder, masks, most_frames, config, report)
         keep()
         prepared = _register(mesh, mesh_path, solution, folder, points, report)
@@ -161,7 +159,7 @@ def solve_capture(
     require("pycolmap", "poses")
     if _is_occupied(output):
         raise NeuraltexError(f"{output} exists already; use it in place of {photos}, or move it away to solve anew")
-    with _whole_folder(output) as (folder, _):
+    with whole_folder(output) as (folder, _):
         solution = _solve(photos, folder, masks, most_frames, config, report)
         write_transforms(folder / "transforms.json", camera_frames(folder, solution.frames, solution.w2c))
     _warn_of_lost(photos, solution)
@@ -270,29 +268,3 @@ def _warn_of_lost(photos: Path, solution: Solution) -> None:
             InputWarning,
             stacklevel=3,
         )
-
-
-@contextmanager
-def _whole_folder(output: Path) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """A folder beside `output` that takes its name when the block ends well, or after `keep()` was called."""
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    except OSError as error:
-        raise InputError(output, f"could not be written ({error.strerror or error})") from error
-    kept = False
-
-    def keep() -> None:
-        nonlocal kept
-        kept = True
-
-    try:
-        yield folder, keep
-        kept = True
-    finally:
-        try:
-            if kept:
-                folder.chmod(output.parent.stat().st_mode & 0o777)
-                folder.replace(output)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
