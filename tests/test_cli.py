@@ -122,7 +122,7 @@ def test_evaluation_writes_numbers_and_pictures(trained, capsys):
 def test_a_capture_is_corrected_while_training_and_the_corrections_are_used(thing, tmp_path):
     folder = tmp_path / "ball"
     corrections = ("poses", "lens", "exposure", "shape", "normals")
-    words = [f"--training.refine-{name}" for name in corrections]
+    words = [word for name in corrections for word in (f"--training.refine-{name}", "True")]
     run("train", thing / "ball.obj", thing / "photos", "-o", folder, "--steps", 16, "--training.warmup-steps", 2,
         *SMALL, *words)  # fmt: skip
     opened = Run.open(folder)

@@ -26,8 +26,8 @@ class TrainingConfig:
         colour_weight: pull of the first three texture channels to the photographed colour.
         refine_poses: learn a correction of each photograph's camera pose; None for yes where the cameras were solved
             here, not given.
-        refine_lens: learn a correction of focal length and principal point, the same for all photographs.
-        refine_exposure: learn each photograph's exposure and white balance, relative to the mean of all.
+        refine_lens: learn a correction of focal length and principal point, the same for all photographs; None for no.
+        refine_exposure: learn each photograph's exposure and white balance, relative to the mean of all; None for no.
         refine_shape: move the mesh's vertices, smoothly: displacements come from lattices of several spacings. None for
             yes with the decoder "default" and 20 training photographs or more.
         refine_normals: tilt the mesh's normals, one by one: mirror directions follow them, and highlights with those.
@@ -56,8 +56,8 @@ class TrainingConfig:
     structural_weight: float = 0.2
     colour_weight: float = 0.1
     refine_poses: bool | None = None
-    refine_lens: bool = False
-    refine_exposure: bool = False
+    refine_lens: bool | None = None
+    refine_exposure: bool | None = None
     refine_shape: bool | None = None
     refine_normals: bool | None = None
     pose_rate: float = 5e-4

@@ -125,6 +125,8 @@ def choose_corrections(config: TrainingConfig, decoder: str, num_views: int) -> 
     return replace(
         config,
         refine_poses=bool(config.refine_poses),
+        refine_lens=bool(config.refine_lens),
+        refine_exposure=bool(config.refine_exposure),
         refine_shape=many if config.refine_shape is None else config.refine_shape,
         refine_normals=many if config.refine_normals is None else config.refine_normals,
     )
