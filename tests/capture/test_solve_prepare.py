@@ -31,6 +31,7 @@ from neuraltex.capture.solve.register import Scorer, _mirrored
 from neuraltex.capture.solve.similarity import Similarity, angle_deg
 from neuraltex.capture.solve.solution import SOLVE_FILE, read_solution
 from neuraltex.errors import InputError, NeuraltexError
+from neuraltex.raster import make_gbuffer
 from tests.capture.studio import around, blotches, photograph, save, studio, turning, write_obj
 from tests.scenes import uv_sphere
 
@@ -343,3 +344,19 @@ def test_pictures_can_be_written_after_the_solver_was_loaded(tmp_path: Path):
     )
     subprocess.run([sys.executable, "-c", "; ".join(lines)], check=True, timeout=60)
     assert (tmp_path / "noise.png").stat().st_size > 100_000
+
+
+def test_a_turntable_is_solved_for_the_thing_on_it(tmp_path: Path):
+    mesh, truth = studio(), around(NUM_PHOTOS, sweep_deg=70.0)
+    pictures = photograph(mesh, truth, blotches())
+    seen = make_gbuffer(mesh, truth).mask.numpy()
+    room = (cv2.resize(blotches(seed=4), (240, 180), interpolation=cv2.INTER_AREA) * 255).astype(np.uint8)
+    photos = save(tmp_path / "photos", np.where(seen[..., None], pictures, room))
+    masks = save(tmp_path / "masks", seen.astype(np.uint8) * 255)
+    prepared = prepare_capture(write_obj(tmp_path / "studio.obj", mesh), photos, tmp_path / "capture", masks=masks)
+    frames = read_cameras(prepared.folder / "transforms.json").frames
+    assert len(frames) == NUM_PHOTOS
+    angle, position = errors(Camera.stack([frame.camera for frame in frames]), truth)
+    # Measured 0.36 degrees on this short arc; without masks nothing can be solved.
+    assert angle < 0.8
+    assert position < 0.015

@@ -24,7 +24,8 @@ class Prepare:
         mesh: an OBJ, GLB, glTF, PLY, STL or OFF file of what was photographed, or of a part of it.
         photos: a video, or a folder of photographs of one size, taken while going around the object.
         output: the capture folder to make.
-        masks: folder of masks of the object, one an image, or a video of masks; taken over, not needed.
+        masks: folder of masks of the object, one an image, or a video of masks; what they exclude is not looked
+            at, so that a turntable is solved for the thing on it.
         points: JSON file of pixels and the vertices of the mesh they show, where the mesh is not found by itself.
         frames: frames of a video to use at most; the sharpest, evenly spread over the motion.
         lens: SIMPLE_RADIAL for ordinary lenses, OPENCV for wide ones, PINHOLE for undistorted photographs.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,13 +64,22 @@ class MappingConfig:
 
 
 def map_photographs(
-    folder: Path, names: Sequence[str], *, ordered: bool, source: Path, config: MappingConfig, report: Report
+    folder: Path,
+    names: Sequence[str],
+    *,
+    masks: Sequence[str | None],
+    ordered: bool,
+    source: Path,
+    config: MappingConfig,
+    report: Report,
 ) -> Solution:
     """Solve photographs for their cameras.
 
     Args:
         folder: where the photographs lie.
         names: paths below it, in order.
+        masks: of each photograph, the path of its mask below the folder, or None; what a mask excludes is not looked
+            at, so that a thing on a turntable is followed and not the room behind it.
         ordered: whether neighbours in the list were taken one after the other, as in a video.
         source: what the user gave, for messages.
         config: how.
@@ -85,7 +95,7 @@ def map_photographs(
     colmap = require("pycolmap", "poses")
     with tempfile.TemporaryDirectory(prefix="neuraltex-") as temporary, _quiet(colmap):
         work = Path(temporary)
-        _extract(colmap, work, folder, names, config, report, source)
+        _extract(colmap, work, folder, names, masks, config, report, source)
         matches = _match(colmap, work, names, ordered, config, report)
         if not matches:
             raise InputError(
@@ -111,7 +121,14 @@ def _quiet(colmap: Any) -> Iterator[None]:
 
 
 def _extract(
-    colmap: Any, work: Path, folder: Path, names: Sequence[str], config: MappingConfig, report: Report, source: Path
+    colmap: Any,
+    work: Path,
+    folder: Path,
+    names: Sequence[str],
+    masks: Sequence[str | None],
+    config: MappingConfig,
+    report: Report,
+    source: Path,
 ) -> None:
     colmap.set_random_seed(config.seed)
     options = colmap.FeatureExtractionOptions()
@@ -122,6 +139,11 @@ def _extract(
     options.sift.peak_threshold = 0.0033
     reader = colmap.ImageReaderOptions()
     reader.camera_model = config.lens
+    for name, mask in zip(names, masks, strict=True):
+        if mask is not None:
+            reader.mask_path = work / "masks"
+            (work / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / mask, work / "masks" / f"{name}.png")
     database = work / "database.db"
     mode = colmap.CameraMode.SINGLE if config.one_camera else colmap.CameraMode.PER_IMAGE
     for first in range(0, len(names), CHUNK):
@@ -145,7 +167,8 @@ def _extract(
             source,
             f"the frames are blurred or show nothing distinct: {found} points a frame, at least {FEWEST_FEATURES} "
             "are needed",
-            hint="film slower and in more light, with something textured around the object",
+            hint="film slower and in more light, with something textured around the object"
+            + (", and no masks over it" if any(masks) else ""),
         )
 
 

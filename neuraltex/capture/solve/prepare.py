@@ -81,7 +81,7 @@ def prepare_capture(
         mesh_path: an OBJ, GLB, glTF, PLY, STL or OFF file of what was photographed, or of a part of it.
         photos: a video, or a folder of photographs of one size.
         output: the capture folder to make.
-        masks: a folder of masks, or a video of them, to take over.
+        masks: a folder of masks, or a video of them; what they exclude is not looked at.
         points: a JSON file of pixels and the vertices they show, instead of the search for a registration.
         most_frames: of a video, how many to use at most.
         config: how the photographs are solved.
@@ -146,7 +146,7 @@ def solve_capture(
     Args:
         photos: a video, or a folder of photographs of one size.
         output: the capture folder to make, as `prepare_capture` does but for the report of a registration.
-        masks: a folder of masks, or a video of them, to take over.
+        masks: a folder of masks, or a video of them; what they exclude is not looked at.
         most_frames: of a video, how many to use at most.
         config: how the photographs are solved.
         report: called with a stage, how much of it is done, and of how much.
@@ -177,7 +177,13 @@ def _solve(
     report("reading frames", 1, 1)
     names = [picture.name for picture in pictures]
     solved = map_photographs(
-        folder, names, ordered=ordered, source=photos, config=config or MappingConfig(), report=report
+        folder,
+        names,
+        masks=[picture.mask for picture in pictures],
+        ordered=ordered,
+        source=photos,
+        config=config or MappingConfig(),
+        report=report,
     )
     solution = _with_pictures(solved, pictures)
     write_solution(folder, solution)
