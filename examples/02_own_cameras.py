@@ -18,7 +18,7 @@ from neuraltex.training import Run, pick_device
 run = Run.open(Path(sys.argv[1]))
 output = Path(sys.argv[2] if len(sys.argv) > 2 else "own_cameras")
 device = pick_device("auto")
-mesh = run.load_scene().flatten().to(device)
+mesh = run.load_mesh(device)
 shader, _ = run.load_model(device)
 
 # A camera half as far away as the first training camera, looking at the same place, on a wider picture.

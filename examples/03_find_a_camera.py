@@ -18,7 +18,7 @@ from neuraltex.training import Run, pick_device
 
 run = Run.open(Path(sys.argv[1]))
 device = pick_device("auto")
-mesh = run.load_scene().flatten().to(device)
+mesh = run.load_mesh(device)
 shader, _ = run.load_model(device)
 truth = run.load_cameras()[:1].to(device)
 truth = truth.resize(truth.width // 2, truth.height // 2)

@@ -28,6 +28,14 @@ def test_own_cameras(trained, tmp_path, capsys):  # noqa: F811
     assert "ball: " in capsys.readouterr().out
 
 
+def test_correct_a_capture(thing, tmp_path, capsys):  # noqa: F811
+    run_example("04_correct_a_capture.py", thing / "ball.obj", thing / "photos", tmp_path / "out", 3)
+    assert len(list((tmp_path / "out" / "brighter").glob("*.png"))) == 2
+    printed = capsys.readouterr().out
+    assert "cameras turned by 0." in printed
+    assert "of it in the mean" in printed
+
+
 def test_find_a_camera(trained, capsys):  # noqa: F811
     run_example("03_find_a_camera.py", trained)
     last = capsys.readouterr().out.splitlines()[-1]
