@@ -14,9 +14,9 @@ from neuraltex.training.losses import photometric_loss
 from neuraltex.training.refinement import move_cameras
 from neuraltex.training.sampler import Batch, resample
 
-NUM_STEPS, RATE = 60, 2e-3
+NUM_STEPS, RATE = 40, 3e-3
 # Longer side of the pictures that are compared on a CPU, where a whole one takes seconds.
-CPU_SIZE = 192
+CPU_SIZE = 160
 STRUCTURAL_WEIGHT = 0.2
 
 

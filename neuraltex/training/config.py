@@ -61,7 +61,7 @@ class TrainingConfig:
     refine_shape: bool | None = None
     refine_normals: bool | None = None
     pose_rate: float = 5e-4
-    exposure_rate: float = 1e-2
+    exposure_rate: float = 2e-2
     normal_rate: float = 1e-2
     shape_rate: float = 1e-4
     shape_decay: float = 2.0

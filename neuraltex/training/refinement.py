@@ -89,16 +89,16 @@ class Refinement(nn.Module):
         )
 
     def groups(self) -> list[Group]:
-        """What to optimise, and how fast. None of it moves before the textures show something to follow."""
+        """What to optimise, and how fast. What places pixels waits until the textures tell where they belong."""
         config = self.config
         wait = 2 * config.warmup_steps
         groups = [
-            Group([parameter], rate, 0.0, wait)
-            for parameter, rate in (
-                (self.poses, config.pose_rate),
-                (self.lens, config.pose_rate),
-                (self.gains, config.exposure_rate),
-                (self.tilts, config.normal_rate),
+            Group([parameter], rate, 0.0, steps)
+            for parameter, rate, steps in (
+                (self.poses, config.pose_rate, wait),
+                (self.lens, config.pose_rate, wait),
+                (self.gains, config.exposure_rate, 0),
+                (self.tilts, config.normal_rate, wait),
             )
             if parameter is not None
         ]
