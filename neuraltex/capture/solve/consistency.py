@@ -64,24 +64,45 @@ def load_views(folder: Path, frames: Sequence[SolvedFrame], *, most: int = MOST_
     Raises:
         InputError: a photograph is missing or broken.
     """
+    which = evenly_spread(len(frames), most=most)
+    pictures, K = read_pictures(folder, [frames[k] for k in which], size=size)
+    textures = np.stack([_band_pass(picture) for picture in pictures])
+    return Views(K, np.stack([frames[k].w2c for k in which]), textures, pictures, which)
+
+
+def evenly_spread(count: int, *, most: int) -> tuple[int, ...]:
+    """Positions among `count` frames, the first and the last included."""
+    return tuple(sorted({round(k * (count - 1) / max(most - 1, 1)) for k in range(most)}))
+
+
+def read_pictures(folder: Path, frames: Sequence[SolvedFrame], *, size: int) -> tuple[npt.NDArray[np.uint8], Array]:
+    """Read photographs of a capture folder, without distortion and small.
+
+    Args:
+        folder: the capture folder.
+        frames: which; all of one size.
+        size: longer side in pixels; smaller photographs stay as they are.
+
+    Returns:
+        `[N, H, W, 3]` uint8 pictures and `[N, 3, 3]` their `K`.
+
+    Raises:
+        InputError: a photograph is missing or broken.
+    """
     import cv2
 
-    which = sorted({round(k * (len(frames) - 1) / max(most - 1, 1)) for k in range(most)})
     first = frames[0]
     scale = min(1.0, size / max(first.width, first.height))
     width, height = max(round(first.width * scale), 1), max(round(first.height * scale), 1)
     pictures, intrinsics = [], []
-    for k in which:
-        frame = frames[k]
+    for frame in frames:
         rgb = read_image(folder / frame.name, stored_size=(frame.width, frame.height)).rgb
         camera = Camera(torch.from_numpy(frame.K), torch.eye(4).double(), frame.width, frame.height)
         if frame.distortion is not None:
             rgb = undistort(rgb, camera.resize(rgb.shape[1], rgb.shape[0]), frame.distortion)
         pictures.append(np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA), np.uint8))
         intrinsics.append(camera.resize(width, height).K.numpy())
-    stacked = np.stack(pictures)
-    textures = np.stack([_band_pass(picture) for picture in stacked])
-    return Views(np.stack(intrinsics), np.stack([frames[k].w2c for k in which]), textures, stacked, tuple(which))
+    return np.stack(pictures), np.stack(intrinsics)
 
 
 def _band_pass(picture: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:

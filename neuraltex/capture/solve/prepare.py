@@ -32,6 +32,7 @@ from neuraltex.errors import InputError, InputWarning, NeuraltexError
 from neuraltex.files import whole_folder
 from neuraltex.geometry import load_scene
 from neuraltex.geometry.mesh import Mesh
+from neuraltex.geometry.scene import Scene
 from neuraltex.optional import require
 
 Report = Callable[[str, int, int], None]
@@ -102,11 +103,11 @@ def prepare_capture(
         raise NeuraltexError(
             f"{output} exists already; name another folder, or go on with the solve in it with neuraltex align"
         )
-    mesh = _load_mesh(mesh_path)
+    scene, mesh = _load_mesh(mesh_path)
     with whole_folder(output) as (folder, keep):
         solution = _solve(photos, folder, masks, most_frames, config, report)
         keep()
-        prepared = _register(mesh, mesh_path, solution, folder, points, report)
+        prepared = _register(mesh, scene, solution, folder, points, report)
     _warn_of_lost(photos, solution)
     return replace(prepared, folder=output)
 
@@ -128,8 +129,8 @@ def align_capture(mesh_path: Path, folder: Path, *, points: Path | None = None, 
     folder = Path(folder)
     if not (folder / SOLVE_FILE).is_file():
         raise InputError(folder, f"holds no {SOLVE_FILE}", hint="make one with neuraltex prepare")
-    mesh = _load_mesh(mesh_path)
-    return _register(mesh, mesh_path, read_solution(folder), folder, points, report)
+    scene, mesh = _load_mesh(mesh_path)
+    return _register(mesh, scene, read_solution(folder), folder, points, report)
 
 
 def solve_capture(
@@ -195,7 +196,7 @@ def _is_occupied(output: Path) -> bool:
 
 
 def _register(
-    mesh: Mesh, mesh_path: Path, solution: Solution, folder: Path, points: Path | None, report: Report
+    mesh: Mesh, scene: Scene, solution: Solution, folder: Path, points: Path | None, report: Report
 ) -> Prepared:
     transforms = folder / "transforms.json"
     views = load_views(folder, solution.frames)
@@ -203,7 +204,7 @@ def _register(
         if points is not None:
             registration = _register_by_points(mesh, solution, Scorer(mesh, solution, views), points)
         else:
-            registration = register(mesh, solution, views, mesh_path=mesh_path, report=report)
+            registration = register(mesh, solution, views, scene=scene, folder=folder, report=report)
     except RegistrationError as error:
         # Cameras of an earlier attempt belong to another mesh.
         transforms.unlink(missing_ok=True)
@@ -230,11 +231,12 @@ def _register_by_points(mesh: Mesh, solution: Solution, scorer: Scorer, points: 
     return Registration(similarity, score, "points")
 
 
-def _load_mesh(mesh_path: Path) -> Mesh:
-    mesh = load_scene(mesh_path).flatten()
+def _load_mesh(mesh_path: Path) -> tuple[Scene, Mesh]:
+    scene = load_scene(mesh_path)
+    mesh = scene.flatten()
     if not bool((mesh.verts[mesh.faces].amax(1) > mesh.verts[mesh.faces].amin(1)).any()):
         raise InputError(mesh_path, "the mesh has no area")
-    return mesh
+    return scene, mesh
 
 
 def _ingest(photos: Path, folder: Path, most_frames: int) -> tuple[list[Picture], list[str], bool]:

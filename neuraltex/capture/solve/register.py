@@ -15,8 +15,11 @@ from neuraltex.capture.solve.similarity import Similarity
 from neuraltex.capture.solve.solution import Solution
 from neuraltex.capture.solve.starts import Candidate, find_candidates, same_place
 from neuraltex.capture.solve.surface import Surface, sample_mesh
+from neuraltex.capture.solve.texture import find_by_texture
+from neuraltex.capture.solve.textured import read_textured
 from neuraltex.errors import NeuraltexError
 from neuraltex.geometry.mesh import Mesh
+from neuraltex.geometry.scene import Scene
 
 Array = npt.NDArray[np.float64]
 Report = Callable[[str, int, int], None]
@@ -56,7 +59,7 @@ class Registration:
     Args:
         similarity: solver's frame to the mesh's.
         score: how well it fits.
-        way: how it was found: "given", "points" or "geometry".
+        way: how it was found: "given", "points", "texture" or "geometry".
         runner_up: score of the best different way to lay it, or None.
     """
 
@@ -108,21 +111,26 @@ class Scorer:
 
 
 @torch.no_grad()
-def register(mesh: Mesh, solution: Solution, views: Views, *, mesh_path: Path, report: Report) -> Registration:
+def register(
+    mesh: Mesh, solution: Solution, views: Views, *, scene: Scene, folder: Path, report: Report
+) -> Registration:
     """Find the similarity that takes a solve to the frame of a mesh.
 
-    First it is checked whether they share a frame already. Then the sparse cloud is laid onto the surface from many
-    starts, and the photographs decide between the results.
+    First it is checked whether they share a frame already. Then, where the mesh's file names a texture, features of it
+    are looked for in the photographs. At last the sparse cloud is laid onto the surface from many starts, and the
+    photographs decide between the results.
 
     Args:
         mesh: what was photographed, or a part of it.
         solution: cameras and cloud.
         views: photographs of some of the cameras.
-        mesh_path: for messages.
+        scene: what the mesh was made from, with its materials and its file.
+        folder: the capture folder, where the photographs lie.
         report: called with a stage, how much of it is done, and of how much.
 
     Raises:
         RegistrationError: nothing fits, the mesh is a mirror image, or several ways fit alike.
+        InputError: a photograph is missing or broken.
         NeuraltexError: SciPy is not installed.
     """
     scorer = Scorer(mesh, solution, views)
@@ -131,6 +139,12 @@ def register(mesh: Mesh, solution: Solution, views: Views, *, mesh_path: Path, r
     coarse, fine = sample_mesh(mesh, COARSE_SAMPLES), sample_mesh(mesh, FINE_SAMPLES, seed=1)
     if given.total >= LEAST_SCORE:
         return Registration(Similarity.identity(), given, "given")
+    textured = read_textured(scene)
+    if textured is not None:
+        ways = find_by_texture(textured, solution, fine, folder=folder, report=report)
+        scored = sorted(((scorer(way), way) for way in ways), key=lambda entry: -entry[0].total)
+        if scored and scored[0][0].total >= LEAST_SCORE:
+            return Registration(scored[0][1], scored[0][0], "texture")
     report("registering", 1, 3)
     ranked = _ranked(find_candidates(solution, coarse, fine, most=NUM_SCORED), scorer)
     report("registering", 2, 3)
@@ -144,7 +158,7 @@ def register(mesh: Mesh, solution: Solution, views: Views, *, mesh_path: Path, r
     report("registering", 3, 3)
     if not ranked:
         ranked = [(given, Similarity.identity())]
-    return _decided(ranked, reflected, scorer.surface, mesh_path)
+    return _decided(ranked, reflected, scorer.surface, scene.source)
 
 
 def _ranked(candidates: list[Candidate], scorer: Scorer) -> list[tuple[Score, Similarity]]:
