@@ -34,7 +34,7 @@ def defaults_for(device: torch.device) -> tuple[ShadingConfig, TrainingConfig]:
     if device.type == "cpu":
         return (
             ShadingConfig(decoder_width=16, decoder_levels=3, texture_size=512, environment_size=64),
-            TrainingConfig(batch=1, crop=160, decoder_rate=3e-3, pose_rate=1e-3),
+            TrainingConfig(batch=1, crop=160, decoder_rate=3e-3),
         )
     return ShadingConfig(), TrainingConfig()
 
