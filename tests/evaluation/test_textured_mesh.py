@@ -31,9 +31,16 @@ def test_a_texture_that_is_there_is_found():
 
 
 def test_views_without_a_value_do_not_spoil_the_mean():
-    seen, unseen = ViewScore(20.0, 30.0, 0.5, 0.6, None), ViewScore(22.0, float("nan"), 0.7, float("nan"), None)
-    mean = _mean([seen, unseen])
-    assert mean == {"psnr": 21.0, "psnr_covered": 30.0, "ssim": 0.6, "ssim_covered": 0.6, "lpips": None}
+    nan = float("nan")
+    seen, unseen = ViewScore(20.0, 30.0, 0.5, 0.6, 31.0, None), ViewScore(22.0, nan, 0.7, nan, nan, None)
+    assert _mean([seen, unseen]) == {
+        "psnr": 21.0,
+        "psnr_covered": 30.0,
+        "ssim": 0.6,
+        "ssim_covered": 0.6,
+        "psnr_covered_corrected": 31.0,
+        "lpips": None,
+    }
 
 
 def test_lpips_is_none_where_its_weights_are_not_at_hand(tmp_path, monkeypatch):

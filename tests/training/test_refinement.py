@@ -156,7 +156,7 @@ def test_poses_disturbed_by_a_degree_come_back(tmp_path):
     losses = {}
     for name, cameras, refined in (("true", true, False), ("off", disturbed, False), ("refined", disturbed, True)):
         trainer = make_trainer(
-            replace(capture, cameras=cameras), mesh, tmp_path / name, 400, refine_poses=refined, pose_rate=2e-3
+            replace(capture, cameras=cameras), mesh, tmp_path / name, 240, refine_poses=refined, pose_rate=2e-3
         )
         seen: list[float] = []
         trainer.fit(lambda progress, seen=seen: seen.append(progress.loss))
@@ -182,7 +182,7 @@ def test_a_mesh_that_is_too_small_grows(tmp_path):
     cameras = ring_cameras(10, 64, 48)
     capture = take_photos(mesh, cameras)
     dented = mesh.with_verts(mesh.verts * (1 - 0.06 * (mesh.verts[:, :1] > 0.2)))
-    trainer = make_trainer(capture, dented, tmp_path, 500, refine_shape=True, shape_rate=5e-4)
+    trainer = make_trainer(capture, dented, tmp_path, 300, refine_shape=True, shape_rate=5e-4)
     trainer.fit()
     moved = trainer.averaged_refinement().verts(dented.verts).detach()
     before, after = ((verts.norm(dim=-1) - 1).abs().mean() for verts in (dented.verts, moved))
@@ -200,7 +200,7 @@ def test_passers_by_are_left_out(tmp_path):
     errors = []
     for share in (0.0, 0.15):
         trainer = make_trainer(
-            replace(clean, images=images), mesh, tmp_path / str(share), 400, outlier_share=share, structural_weight=0.0
+            replace(clean, images=images), mesh, tmp_path / str(share), 150, outlier_share=share, structural_weight=0.0
         )
         trainer.fit()
         with torch.no_grad():
