@@ -48,6 +48,11 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def is_occupied(folder: Path) -> bool:
+    """Whether something stands where a folder is to be made; an empty folder does not count."""
+    return folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+
+
 @contextmanager
 def whole_folder(path: str | Path) -> Iterator[tuple[Path, Callable[[], None]]]:
     """Yield a temporary folder beside `path`, which takes that name when the block ends well, and `keep`.

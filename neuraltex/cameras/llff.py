@@ -13,7 +13,7 @@ from torch import Tensor
 from neuraltex.cameras.camera import Camera
 from neuraltex.cameras.fields import Fields
 from neuraltex.cameras.frames import CameraFrame, CameraSet
-from neuraltex.cameras.lookup import MOST_PIXELS_A_SIDE, list_images
+from neuraltex.cameras.lookup import MOST_PIXELS_A_SIDE, list_photographs
 from neuraltex.errors import InputError
 from neuraltex.files import whole_file
 
@@ -41,7 +41,7 @@ def read_llff(path: Path, *, images: Path | None = None, video_size: tuple[int, 
         return CameraSet(tuple(frames), None, None, path)
     beside = path.parent / "images"
     folder = images if images is not None else beside if beside.is_dir() else path.parent
-    files = list_images(folder) or (list_images(folder / "images") if (folder / "images").is_dir() else [])
+    files = list_photographs(folder)
     if len(files) != len(cameras):
         raise InputError(
             path,

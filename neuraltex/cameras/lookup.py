@@ -46,6 +46,12 @@ def list_images(folder: Path) -> list[Path]:
     )
 
 
+def list_photographs(folder: Path) -> list[Path]:
+    """Image files of a capture: those directly inside `folder`, or where there are none those of its `images`."""
+    inner = folder / "images"
+    return list_images(folder) or (list_images(inner) if inner.is_dir() else [])
+
+
 def image_size(path: Path) -> tuple[int, int]:
     """Width and height of an image as it is looked at, that is with its EXIF orientation applied; reads the header.
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from neuraltex.cameras.lookup import IMAGE_SUFFIXES, list_images
+from neuraltex.cameras.lookup import IMAGE_SUFFIXES, list_photographs
 from neuraltex.capture.images import MASK_THRESHOLD, read_image, write_image
 from neuraltex.capture.video import probe_video, read_video
 from neuraltex.errors import InputError, InputWarning, SettingError
-from neuraltex.files import whole_folder
+from neuraltex.files import is_occupied, whole_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -84,7 +84,7 @@ def mask_photographs(
     key = None if colour is None else parse_colour(colour)
     if not 0 < tolerance < 1:
         raise SettingError(f"--tolerance {tolerance}: expected a share between 0 and 1")
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+    if is_occupied(output):
         raise InputError(output, "exists already", hint="remove it or choose another name")
     if not photos.exists():
         raise InputError(photos, "does not exist", hint="pass a video or a folder of photographs")
@@ -178,9 +178,7 @@ class _Keyer:
         self.covered = self.pixels = 0
 
     def photographs(self) -> None:
-        found = list_images(self.photos)
-        if not found and (self.photos / "images").is_dir():
-            found = list_images(self.photos / "images")
+        found = list_photographs(self.photos)
         if not found:
             raise InputError(
                 self.photos,

@@ -16,7 +16,7 @@ from torch import Tensor
 from neuraltex.cameras.camera import Camera
 from neuraltex.cameras.distortion import undistort, valid_pixels
 from neuraltex.cameras.frames import CameraFrame, CameraSet
-from neuraltex.cameras.lookup import IMAGE_SUFFIXES, list_images
+from neuraltex.cameras.lookup import IMAGE_SUFFIXES, list_photographs
 from neuraltex.cameras.read import ACCEPTED, find_cameras, read_cameras
 from neuraltex.capture.images import read_image, upright_size
 from neuraltex.capture.masks import MaskSource
@@ -91,7 +91,7 @@ def load_capture(
 def _cameras_of_folder(source: Path, cameras: Path | None) -> CameraSet:
     found = find_cameras(source) if cameras is None else cameras
     if found is None:
-        photographs = list_images(source) or (list_images(source / "images") if (source / "images").is_dir() else [])
+        photographs = list_photographs(source)
         if not photographs:
             raise InputError(source, "holds neither photographs nor cameras", hint="pass a folder of photographs")
         raise InputError(

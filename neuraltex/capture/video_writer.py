@@ -17,7 +17,7 @@ from torch import Tensor
 
 from neuraltex.capture.video import ACCURATE
 from neuraltex.errors import InputError
-from neuraltex.files import whole_file
+from neuraltex.files import is_occupied, whole_file
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 # Suffix to codec and stored pixels of videos whose frames have alpha: ProRes 4444 for editors, VP9 for browsers.
@@ -190,7 +190,7 @@ class _PngFolder:
         self.path = path
 
     def __enter__(self) -> _PngFolder:
-        if self.path.exists() and (not self.path.is_dir() or any(self.path.iterdir())):
+        if is_occupied(self.path):
             raise InputError(self.path, "exists already", hint="remove it or choose another name")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from neuraltex.cameras.camera import Camera
-from neuraltex.cameras.lookup import list_images
+from neuraltex.cameras.lookup import list_photographs
 from neuraltex.cameras.read import ACCEPTED, find_cameras
 from neuraltex.cameras.survey import survey_cameras
 from neuraltex.capture.dataset import load_capture
@@ -167,7 +167,7 @@ def check_output(output: Path) -> None:
 def lacks_cameras(photos: Path) -> bool:
     """Whether there are photographs or a video, but no cameras beside them."""
     if photos.is_dir():
-        pictures = list_images(photos) or (list_images(photos / "images") if (photos / "images").is_dir() else [])
+        pictures = list_photographs(photos)
         return bool(pictures) and find_cameras(photos) is None
     return photos.is_file()
 

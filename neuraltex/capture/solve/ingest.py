@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from neuraltex.cameras.frames import CameraFrame
-from neuraltex.cameras.lookup import IMAGE_SUFFIXES, image_header, list_images
+from neuraltex.cameras.lookup import IMAGE_SUFFIXES, image_header, list_photographs
 from neuraltex.capture.images import read_image, upright_size, write_image
 from neuraltex.capture.masks import MaskSource
 from neuraltex.capture.solve.choose import choose_frames, preview_video
@@ -68,7 +68,7 @@ def ingest_photos(photos: Path, folder: Path) -> list[Picture]:
     Raises:
         InputError: there are fewer than two, they differ in size, or one cannot be read.
     """
-    found = list_images(photos) or (list_images(photos / "images") if (photos / "images").is_dir() else [])
+    found = list_photographs(photos)
     if len(found) < 2:
         raise InputError(
             photos,

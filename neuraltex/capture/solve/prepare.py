@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from neuraltex.cameras.lookup import IMAGE_SUFFIXES, image_size, list_images
+from neuraltex.cameras.lookup import IMAGE_SUFFIXES, image_size, list_photographs
 from neuraltex.cameras.nerfstudio import write_transforms
 from neuraltex.capture.solve.consistency import load_views
 from neuraltex.capture.solve.correspondences import fit_correspondences, read_correspondences
@@ -29,7 +29,7 @@ from neuraltex.capture.solve.solution import (
     write_solution,
 )
 from neuraltex.errors import InputError, InputWarning, NeuraltexError
-from neuraltex.files import whole_folder
+from neuraltex.files import is_occupied, whole_folder
 from neuraltex.geometry import load_scene
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.geometry.scene import Scene
@@ -99,7 +99,7 @@ def prepare_capture(
     photos, output = Path(photos), Path(output)
     for module in ("pycolmap", "scipy.spatial"):
         require(module, "poses")
-    if _is_occupied(output):
+    if is_occupied(output):
         raise NeuraltexError(
             f"{output} exists already; name another folder, or go on with the solve in it with neuraltex align"
         )
@@ -158,7 +158,7 @@ def solve_capture(
     """
     photos, output = Path(photos), Path(output)
     require("pycolmap", "poses")
-    if _is_occupied(output):
+    if is_occupied(output):
         raise NeuraltexError(f"{output} exists already; use it in place of {photos}, or move it away to solve anew")
     with whole_folder(output) as (folder, _):
         solution = _solve(photos, folder, masks, most_frames, config, report)
@@ -189,10 +189,6 @@ def _solve(
     solution = _with_pictures(solved, pictures)
     write_solution(folder, solution)
     return solution
-
-
-def _is_occupied(output: Path) -> bool:
-    return output.exists() and (not output.is_dir() or any(output.iterdir()))
 
 
 def _register(
@@ -245,7 +241,7 @@ def _ingest(photos: Path, folder: Path, most_frames: int) -> tuple[list[Picture]
         raise InputError(photos, "does not exist", hint="pass a video or a folder of photographs")
     if photos.is_dir():
         pictures = ingest_photos(photos, folder)
-        found = list_images(photos) or list_images(photos / "images")
+        found = list_photographs(photos)
         return pictures, [path.name for path in found], False
     if photos.suffix.lower() in IMAGE_SUFFIXES:
         raise InputError(photos, "is one photograph", hint="pass the folder of all photographs, or a video")
