@@ -12,6 +12,9 @@ BY_HAND = {
     "pytorch3d": "conda install -c conda-forge pytorch3d, or build it: pip install --no-build-isolation "
     "'git+https://github.com/facebookresearch/pytorch3d.git@v0.7.9'",
 }
+# What must be there before a package is loaded. pycolmap brings a zlib of its own; Pillow, bound to that one because it
+# came later, crashes when it writes a PNG.
+LOADED_BEFORE = {"pycolmap": ("PIL.Image",)}
 
 
 def require(module: str, extra: str | None = None) -> ModuleType:
@@ -24,9 +27,8 @@ def require(module: str, extra: str | None = None) -> ModuleType:
     Raises:
         NeuraltexError: the module is not installed, or its system libraries are missing.
     """
-    if module == "pycolmap":
-        # It brings a zlib of its own; Pillow, bound to that one because it came later, crashes when it writes a PNG.
-        importlib.import_module("PIL.Image")
+    for earlier in LOADED_BEFORE.get(module, ()):
+        importlib.import_module(earlier)
     try:
         return importlib.import_module(module)
     except (ImportError, OSError) as error:

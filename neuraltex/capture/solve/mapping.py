@@ -139,11 +139,8 @@ def _extract(
     options.sift.peak_threshold = 0.0033
     reader = colmap.ImageReaderOptions()
     reader.camera_model = config.lens
-    for name, mask in zip(names, masks, strict=True):
-        if mask is not None:
-            reader.mask_path = work / "masks"
-            (work / "masks" / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / mask, work / "masks" / f"{name}.png")
+    if any(masks):
+        reader.mask_path = _gather_masks(work, folder, names, masks)
     database = work / "database.db"
     mode = colmap.CameraMode.SINGLE if config.one_camera else colmap.CameraMode.PER_IMAGE
     for first in range(0, len(names), CHUNK):
@@ -170,6 +167,16 @@ def _extract(
             hint="film slower and in more light, with something textured around the object"
             + (", and no masks over it" if any(masks) else ""),
         )
+
+
+def _gather_masks(work: Path, folder: Path, names: Sequence[str], masks: Sequence[str | None]) -> Path:
+    """The masks under the names by which COLMAP looks for them."""
+    gathered = work / "masks"
+    for name, mask in zip(names, masks, strict=True):
+        if mask is not None:
+            (gathered / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / mask, gathered / f"{name}.png")
+    return gathered
 
 
 @dataclass(frozen=True)
