@@ -32,7 +32,9 @@ class TrainingConfig:
             yes with the decoder "default" and 20 training photographs or more.
         refine_normals: tilt the mesh's normals, one by one: mirror directions follow them, and highlights with those.
             None as for `refine_shape`.
-        pose_rate: step size of poses and lens, in radians and in distances to the scene.
+        pose_rate: step size of poses, in radians and in distances to the scene; a pose steps when its photograph is
+            seen.
+        lens_rate: step size of the lens, in focal lengths.
         exposure_rate: step size of exposure, as a logarithm.
         normal_rate: step size of normals, in their length.
         shape_rate: step size of displacements, in diagonals of the scene's box.
@@ -60,8 +62,9 @@ class TrainingConfig:
     refine_exposure: bool | None = None
     refine_shape: bool | None = None
     refine_normals: bool | None = None
-    pose_rate: float = 5e-4
-    exposure_rate: float = 2e-2
+    pose_rate: float = 5e-3
+    lens_rate: float = 5e-4
+    exposure_rate: float = 5e-2
     normal_rate: float = 1e-2
     shape_rate: float = 1e-4
     shape_decay: float = 2.0

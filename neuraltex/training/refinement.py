@@ -82,6 +82,7 @@ class Refinement(nn.Module):
         self.config = config
         self.poses = nn.Parameter(torch.zeros(num_views, 6)) if config.refine_poses else None
         self.lens = nn.Parameter(torch.zeros(3)) if config.refine_lens else None
+        self.steps_a_visit = num_views / config.batch
         self.gains = nn.Parameter(torch.zeros(num_views, 3)) if config.refine_exposure else None
         self.tilts = nn.Parameter(torch.zeros_like(mesh.normals)) if config.refine_normals else None
         self.lattices = nn.ParameterList(
@@ -93,12 +94,12 @@ class Refinement(nn.Module):
         config = self.config
         wait = 2 * config.warmup_steps
         groups = [
-            Group([parameter], rate, 0.0, steps)
-            for parameter, rate, steps in (
-                (self.poses, config.pose_rate, wait),
-                (self.lens, config.pose_rate, wait),
-                (self.gains, config.exposure_rate, 0),
-                (self.tilts, config.normal_rate, wait),
+            Group([parameter], rate, 0.0, steps, every)
+            for parameter, rate, steps, every in (
+                (self.poses, config.pose_rate, wait, self.steps_a_visit),
+                (self.lens, config.lens_rate, wait, 1.0),
+                (self.gains, config.exposure_rate, 0, self.steps_a_visit),
+                (self.tilts, config.normal_rate, wait, 1.0),
             )
             if parameter is not None
         ]
@@ -166,5 +167,6 @@ class Refinement(nn.Module):
         if self.gains is None:
             return rgb
         # The mean of all photographs stays where it is, or the textures could drift one way and the gains the other.
-        gains = self.gains.index_select(0, indices) - self.gains.mean(dim=0)
+        # It is taken as given: a photograph then moves its own gain alone.
+        gains = self.gains.index_select(0, indices) - self.gains.detach().mean(dim=0)
         return rgb * gains.exp()[:, None, None, :]

@@ -60,3 +60,32 @@ def test_a_parameter_without_a_gradient_stays():
     optimizer.update(torch.tensor(optimizer.scalars(1.0, 0.9)))
     assert torch.equal(optimizer.parameters[0], before)
     assert (optimizer.parameters[1] != make_groups()[1].parameters[0]).all()
+
+
+@pytest.mark.parametrize("backend", ["torch", "triton"])
+def test_a_row_steps_when_it_has_a_gradient_and_only_then(backend):
+    if backend == "triton":
+        pytest.importorskip("triton", reason="needs Triton")
+    device = "cuda" if backend == "triton" and torch.cuda.is_available() else "cpu"
+    num_rows, num_steps = 5, 17
+    rows = nn.Parameter(torch.zeros(num_rows, 6, device=device))
+    other = nn.Parameter(torch.zeros(7, device=device))
+    optimizer = AveragedAdamW([Group([other], 1e-2, 0.0), Group([rows], 1e-2, 0.0, 0, num_rows / 1)], backend=backend)
+    alone = [nn.Parameter(torch.zeros(6)) for _ in range(num_rows)]
+    references = [torch.optim.Adam([row], lr=1e-2, betas=BETAS, eps=EPS) for row in alone]
+    average = torch.zeros(num_rows, 6)
+    for step in range(num_steps):
+        row, gradient = (2 * step) % num_rows, torch.randn(6, generator=torch.Generator().manual_seed(step))
+        before = rows.detach().clone()
+        rows.grad = torch.zeros_like(rows)
+        rows.grad[row] = gradient.to(device)
+        other.grad = torch.ones_like(other)
+        optimizer.update(torch.tensor(optimizer.scalars(1.0, 0.5), device=device))
+        alone[row].grad = gradient
+        references[row].step()
+        resting = [k for k in range(num_rows) if k != row]
+        assert torch.equal(rows[resting], before[resting])
+        average = 0.5 * average + 0.5 * rows.detach().cpu()
+    torch.testing.assert_close(rows.cpu(), torch.stack([row.detach() for row in alone]), atol=1e-7, rtol=0)  # 4e-9
+    torch.testing.assert_close(optimizer.average[1].cpu(), average, atol=1e-7, rtol=0)  # measured 0
+    assert (other != 0).all()
