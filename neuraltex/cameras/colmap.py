@@ -98,7 +98,7 @@ def read_colmap(folder: Path, *, images: Path | None = None, video_size: tuple[i
     frames: list[CameraFrame] = []
     missing: list[str] = []
     lenses = {key: pinhole_part(camera) for key, camera in cameras.items()}
-    for entry in sorted(entries, key=lambda image: image.name):
+    for place, entry in enumerate(sorted(entries, key=lambda image: image.name)):
         if entry.camera_id not in lenses:
             raise InputError(
                 folder, f"image {entry.name!r} uses camera {entry.camera_id}, which the model does not hold"
@@ -109,9 +109,9 @@ def read_colmap(folder: Path, *, images: Path | None = None, video_size: tuple[i
             continue
         K, width, height, distortion = lenses[entry.camera_id]
         camera = Camera(K, _w2c(entry), width, height)
-        frames.append(CameraFrame(clean_name(entry.name), image_path, None, camera, distortion))
+        frames.append(CameraFrame(clean_name(entry.name), image_path, None, camera, distortion, place=place))
     warn_missing(folder, missing, len(entries))
-    return CameraSet(tuple(frames), None, None, folder)
+    return CameraSet(tuple(frames), None, None, folder, len(entries))
 
 
 def write_colmap_text(folder: Path, frames: Sequence[CameraFrame]) -> None:

@@ -21,6 +21,7 @@ class CameraFrame:
         distortion: lens distortion of the photograph, or None where it is undistorted already.
         seconds: time of the frame, where the file tells it.
         frame_index: 0-based frame of the video, where the file tells it.
+        place: 0-based place in the file, frames without a photograph counted; None where the file cannot tell.
     """
 
     name: str
@@ -30,6 +31,7 @@ class CameraFrame:
     distortion: Distortion | None = None
     seconds: float | None = None
     frame_index: int | None = None
+    place: int | None = None
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,11 @@ class CameraSet:
         train_names: frames to learn from where the file lists them, else None.
         test_names: frames to hold out where the file lists them, else None.
         source: the file or model folder that was read.
+        num_listed: frames that the file lists, those without a photograph counted; None for as many as `frames`.
     """
 
     frames: tuple[CameraFrame, ...]
     train_names: tuple[str, ...] | None
     test_names: tuple[str, ...] | None
     source: Path
+    num_listed: int | None = None

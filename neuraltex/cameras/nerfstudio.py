@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,11 @@ def read_transforms(
             if image_path is None:
                 missing.append(name)
                 continue
-        frames.append(_frame(own, fields, name, image_path, folders, video_size))
+        frame = _frame(own, fields, name, image_path, folders, video_size)
+        frames.append(replace(frame, place=index))
     warn_missing(path, missing, len(entries))
     train, test = _split_names(head, seen)
-    return CameraSet(tuple(frames), train, test, path)
+    return CameraSet(tuple(frames), train, test, path, len(entries))
 
 
 def write_transforms(path: Path, frames: Sequence[CameraFrame], *, fps: float | None = None) -> None:

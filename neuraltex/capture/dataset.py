@@ -42,6 +42,9 @@ class Capture:
         test_indices: `[E]` frames to hold out.
         fps: frames a second where they come from a video, else None.
         source: what was loaded.
+        frame_indices: `[N]` which frame of the video each one is; of photographs the `frame_index` where their camera
+            file gives it to all, else the place in that file, entries without a photograph counted.
+        num_frames: frames of the video, or entries of the camera file; None where only `frame_index` tells.
     """
 
     images: UInt8[Tensor, "N H W 3"]
@@ -53,6 +56,8 @@ class Capture:
     test_indices: Int64[Tensor, "E"]
     fps: float | None
     source: Path
+    frame_indices: Int64[Tensor, "N"]
+    num_frames: int | None
 
 
 def load_capture(
@@ -130,7 +135,14 @@ class _Stack:
         self.valid.append(valid)
 
     def finish(
-        self, frames: tuple[CameraFrame, ...], camera_set: CameraSet, source: Path, fps: float | None
+        self,
+        frames: tuple[CameraFrame, ...],
+        camera_set: CameraSet,
+        source: Path,
+        *,
+        fps: float | None,
+        indices: list[int],
+        num_frames: int | None,
     ) -> Capture:
         """Everything as tensors."""
         names = tuple(frame.name for frame in frames)
@@ -145,6 +157,8 @@ class _Stack:
             test_indices=torch.tensor(test, dtype=torch.int64),
             fps=fps,
             source=source,
+            frame_indices=torch.tensor(indices, dtype=torch.int64),
+            num_frames=num_frames,
         )
 
     def _masks(self) -> Tensor | None:
@@ -175,7 +189,8 @@ def _load_photos(source: Path, camera_set: CameraSet, size: int | None, masks: P
         if mask is None and decoded.alpha is not None:
             mask = decoded.alpha >= 128
         stack.add(decoded.rgb, mask, frame)
-    return stack.finish(frames, camera_set, source, None)
+    indices, num_frames = _photo_indices(camera_set)
+    return stack.finish(frames, camera_set, source, fps=None, indices=indices, num_frames=num_frames)
 
 
 def _load_video(source: Path, camera_set: CameraSet, size: int | None, masks: Path | None) -> Capture:
@@ -207,7 +222,7 @@ def _load_video(source: Path, camera_set: CameraSet, size: int | None, masks: Pa
             f"frame_index {indices[-1]} lies beyond the {video.num_frames} frames of {source}",
             frame=camera_set.frames.index(frames[-1]),
         )
-    return stack.finish(frames, camera_set, source, info.fps)
+    return stack.finish(frames, camera_set, source, fps=info.fps, indices=indices, num_frames=video.num_frames)
 
 
 def _video_indices(frames: tuple[CameraFrame, ...], source: Path) -> list[int]:
@@ -224,6 +239,16 @@ def _video_indices(frames: tuple[CameraFrame, ...], source: Path) -> list[int]:
         if earlier == later:
             raise InputError(source, f"frame_index {later} is given twice")
     return indices
+
+
+def _photo_indices(camera_set: CameraSet) -> tuple[list[int], int | None]:
+    """Which moment each photograph shows, and how many moments there are where the file tells."""
+    given = [frame.frame_index for frame in camera_set.frames]
+    indices = [index for index in given if index is not None]
+    if len(indices) == len(given):
+        return indices, None
+    places = [i if frame.place is None else frame.place for i, frame in enumerate(camera_set.frames)]
+    return places, len(places) if camera_set.num_listed is None else camera_set.num_listed
 
 
 def _common_size(camera_set: CameraSet) -> tuple[int, int]:

@@ -42,6 +42,7 @@ def with_held_out(capture: Capture, other: Capture) -> Capture:
         names=(*capture.names, *other.names),
         train_indices=torch.arange(num_train),
         test_indices=torch.arange(num_train, num_train + num_test),
+        frame_indices=torch.cat([capture.frame_indices, other.frame_indices]),
     )
 
 

@@ -21,8 +21,8 @@ SUFFIXES = (".glb", ".gltf", ".ply", ".stl", ".off")
 _NAMED = (".glb", ".gltf")
 
 
-def read_foreign(path: Path) -> tuple[list[Part], tuple[Material, ...]]:
-    """Parts and materials of a GLB, glTF, PLY, STL or OFF file.
+def read_foreign(path: Path) -> tuple[list[Part], tuple[Material, ...], int]:
+    """Parts and materials of a GLB, glTF, PLY, STL or OFF file, and how many vertices it has.
 
     The nodes of a scene graph become parts of their names, placed in the file's world by their node transforms. These
     formats split vertices at seams; vertices of a part at the same position are joined again.
@@ -30,7 +30,7 @@ def read_foreign(path: Path) -> tuple[list[Part], tuple[Material, ...]]:
     Raises:
         InputError: the file is broken or holds no triangles.
     """
-    nodes = _load_nodes(path)
+    nodes = load_nodes(path)
     materials: dict[int, Material] = {}
     soups: list[tuple[str, Soup]] = []
     num_rows = 0
@@ -48,15 +48,20 @@ def read_foreign(path: Path) -> tuple[list[Part], tuple[Material, ...]]:
     if not soups:
         raise InputError(path, "holds no triangles", hint="a mesh is needed, not points or curves")
     if path.suffix.lower() not in _NAMED and len(soups) == 1:
-        return split_by_components(soups[0][1], path.stem), tuple(materials.values())
+        return split_by_components(soups[0][1], path.stem), tuple(materials.values()), num_rows
     names = unique_names([name for name, _ in soups])
     parts = []
     for name, (_, soup) in zip(names, soups, strict=True):
         parts += split_soup(soup, np.zeros(len(soup.faces), np.int64), [name])
-    return parts, tuple(materials.values())
+    return parts, tuple(materials.values()), num_rows
 
 
-def _load_nodes(path: Path) -> list[tuple[str, Float[np.ndarray, "4 4"], Any]]:
+def load_nodes(path: Path) -> list[tuple[str, Float[np.ndarray, "4 4"], Any]]:
+    """Name, node-to-world transform and trimesh of every node with triangles, in the order of the file's vertices.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
     import trimesh
 
     if path.is_dir():

@@ -31,10 +31,11 @@ def load_scene(path: str | Path, *, unwrap: Unwrap = "missing") -> Scene:
     suffix = path.suffix.lower()
     if suffix == ".obj":
         obj = read_obj(path)
-        scene = Scene(parts_from_obj(obj), read_materials(path.parent, obj.mtllibs, obj.material_names), path)
+        materials = read_materials(path.parent, obj.mtllibs, obj.material_names)
+        scene = Scene(parts_from_obj(obj), materials, path, len(obj.verts))
     elif suffix in SUFFIXES:
-        parts, materials = read_foreign(path)
-        scene = Scene(parts, materials, path)
+        parts, materials, num_verts = read_foreign(path)
+        scene = Scene(parts, materials, path, num_verts)
     else:
         raise InputError(
             path, f"is of an unknown format, suffix {suffix!r}", hint=f"supported are .obj, {', '.join(SUFFIXES)}"

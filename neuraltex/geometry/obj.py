@@ -117,6 +117,27 @@ def read_obj(path: str | Path) -> ObjData:
     )
 
 
+def read_obj_polygons(
+    path: str | Path,
+) -> tuple[Float[np.ndarray, "V 3"], Int[np.ndarray, "C"], Int[np.ndarray, "P"]]:
+    """Positions and polygons of an OBJ file, as they are written, and nothing else of it.
+
+    Returns:
+        `[V, 3]` positions; `[C]` the vertex at each corner, polygon after polygon; `[P]` corners of each polygon.
+
+    Raises:
+        InputError: as `read_obj`.
+    """
+    text = ObjText(Path(path))
+    verts, _ = _read_verts(text.block(VERT))
+    block = text.block(FACE)
+    if not len(block.statements):
+        return verts, np.zeros(0, np.int64), np.zeros(0, np.int64)
+    corners, counts = _read_corners(block)
+    _resolve(block, corners[:, 0], counts, 0, len(verts))
+    return verts, corners[:, 0], counts
+
+
 def _read_verts(block: Block) -> tuple[Float[np.ndarray, "V 3"], Float[np.ndarray, "V 3"] | None]:
     values, counts = block.floats(3)
     first = np.cumsum(counts) - counts

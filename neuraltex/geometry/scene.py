@@ -24,6 +24,7 @@ class Scene:
         parts: in the order of the file; names are unique.
         materials: what the parts' `face_materials` count in.
         source: the file the scene was read from.
+        num_source_verts: vertices of that file, which the parts' `source_verts` count in; None where nobody told.
         uv_report: what was found in the file's texture coordinates; None before they were checked.
         uv_changes: what was done to the texture coordinates, one sentence each.
     """
@@ -31,6 +32,7 @@ class Scene:
     parts: list[Part]
     materials: tuple[Material, ...] = ()
     source: Path = Path()
+    num_source_verts: int | None = None
     uv_report: UvReport | None = None
     uv_changes: list[str] = field(default_factory=list)
 

@@ -36,6 +36,7 @@ def write_scene(scene: Scene, path: Path) -> None:
                 tensors[f"{k}/{name}"] = value.detach().cpu().contiguous().clone()
     described = {
         "source": str(scene.source),
+        "num_source_verts": scene.num_source_verts,
         "parts": [{"name": part.name, "visible": part.visible} for part in scene.parts],
         "materials": [
             {
@@ -83,10 +84,12 @@ def _build(described: dict[str, Any], tensors: dict[str, Tensor]) -> Scene:
         for k, entry in enumerate(_expect(described["parts"], list))
     ]
     report = described["uv_report"]
+    num_source_verts = described.get("num_source_verts")  # files of earlier versions lack it
     return Scene(
         parts=parts,
         materials=materials,
         source=Path(_expect(described["source"], str)),
+        num_source_verts=None if num_source_verts is None else _expect(num_source_verts, int),
         uv_report=None if report is None else _report(_expect(report, dict)),
         uv_changes=[_expect(sentence, str) for sentence in _expect(described["uv_changes"], list)],
     )

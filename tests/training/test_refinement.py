@@ -52,6 +52,8 @@ def take_photos(mesh: Mesh, cameras: Camera, gains: Tensor | None = None) -> Cap
         test_indices=indices[:0],
         fps=None,
         source=Path("made"),
+        frame_indices=indices,
+        num_frames=len(indices),
     )
 
 

@@ -28,6 +28,8 @@ def direction_capture(count: int = 5, width: int = 60, height: int = 44, **chang
             "test_indices": indices[indices % 4 == 0],
             "fps": None,
             "source": Path("made"),
+            "frame_indices": indices,
+            "num_frames": count,
             **changes,
         }
     )
