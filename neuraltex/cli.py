@@ -24,7 +24,7 @@ from neuraltex.doctor import diagnose
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
 from neuraltex.execution import Execution
-from neuraltex.geometry import load_scene
+from neuraltex.geometry import load_scene, read_motion
 from neuraltex.rendering import make_path, render_run
 from neuraltex.shading import ShadingConfig
 from neuraltex.tables import checks_table, metrics_table, parts_table
@@ -157,6 +157,9 @@ class Train:
         masks: folder of masks of the object, one an image; the rest is then neither learned nor rendered.
         held_out: another capture folder to evaluate on; without it every 8th frame is held out, unless the cameras'
             file says which.
+        motion: how the mesh moved: a folder of numbered OBJ files, an .npz with `verts` (frames x vertices x 3), or a
+            .glb or .gltf with an animation, which belong to the photographs frame by frame; a capture folder's own
+            motion.safetensors needs no mention.
         minutes: minutes of training; 10 where neither this nor --steps is given.
         steps: steps of training, instead of minutes.
         size: longer side of the training images in pixels; the photographs' own where left out.
@@ -177,6 +180,7 @@ class Train:
     cameras: Path | None = None
     masks: Path | None = None
     held_out: Path | None = None
+    motion: Path | None = None
     minutes: float | None = None
     steps: int | None = None
     size: int | None = None
@@ -208,6 +212,7 @@ class Train:
             cameras=_absolute(self.cameras),
             masks=_absolute(masks),
             held_out=_absolute(self.held_out),
+            motion=_absolute(self.motion),
             size=self.size,
             unwrap=self.unwrap,
         )
@@ -258,6 +263,10 @@ class Render:
         path: "orbit", "spiral", "train" (the trajectory of the training cameras), or a JSON file: nerfstudio's
             camera_path.json, or a transforms.json.
         output: .mp4, .mov or .mkv, or a name without a suffix for a folder of PNG files.
+        motion: how the mesh moves, as for training, or .safetensors; "train", and what is taken where this is left
+            out, is the motion that the run was trained on, if any.
+        loop: begin the motion anew where it ends before the path does; else its last frame is held.
+        freeze: show this frame of the motion, counted from 0, all along the path.
         alpha: the mesh alone, with an alpha channel for compositing: .mov (ProRes 4444), .webm (VP9), or PNG files.
         background: a picture or a video to put the mesh in front of, scaled until it fills the frame.
         exposure: in stops, relative to the mean of the photographs.
@@ -274,6 +283,9 @@ class Render:
     run: Positional[Path]
     output: Annotated[Path, arg(aliases=["-o"])]
     path: str = "orbit"
+    motion: str = "train"
+    loop: bool = False
+    freeze: int | None = None
     alpha: bool = False
     background: Path | None = None
     exposure: float = 0.0
@@ -294,6 +306,9 @@ class Render:
             raise SettingError(f"--exposure, --white-balance: expected finite factors above 0, got {gain} in all")
         run = Run.open(self.run)
         path = make_path(self.path, run.load_cameras(), num_frames=self.frames, fps=self.fps, smooth=self.smooth)
+        motion = None
+        if self.motion != "train":
+            motion = read_motion(self.motion, run.load_scene(), fps=path.fps)
         workers, device = Workers.join(pick_device(self.device))
         shown = console if workers.first else Console(quiet=True)
         written = render_run(
@@ -301,6 +316,9 @@ class Render:
             path,
             self.output,
             device,
+            motion=motion,
+            loop=self.loop,
+            freeze=self.freeze,
             size=self.size,
             alpha=self.alpha,
             background=self.background,

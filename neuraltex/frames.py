@@ -6,13 +6,13 @@ import copy
 from dataclasses import replace
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.execution import compile_in_place, pick_execution
-from neuraltex.geometry.mesh import Mesh
+from neuraltex.geometry import Mesh, Poser
 from neuraltex.pipeline import render
 from neuraltex.raster import opposite_corners, rasterize
 from neuraltex.shading import Shader
@@ -25,10 +25,11 @@ class FrameRenderer:
     """Renders a trained scene from one camera after another.
 
     On a GPU a frame is a CUDA graph, from projecting the vertices to the 8-bit picture; a graph is captured for each
-    picture size and batch size that comes. The scene must not be changed meanwhile.
+    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose`.
 
     Args:
         mesh: the scene's flat buffers, on the shader's device.
+        poser: of the mesh before training corrected it, where the mesh will be put into poses; None where it rests.
         shader: what was learned; it is copied.
         execution: as in `pick_execution`.
         seconds: about how long the device will be busy with frames, which says whether compiling pays.
@@ -44,13 +45,17 @@ class FrameRenderer:
         mesh: Mesh,
         shader: Shader,
         *,
+        poser: Poser | None = None,
         execution: str = "auto",
         seconds: float = 0.0,
         alpha: bool = False,
         gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         device = mesh.verts.device
-        self.mesh, self.shader = mesh, copy.deepcopy(shader).requires_grad_(False).eval()
+        self.mesh, self.poser = mesh, poser
+        # Where a pose is copied to, so that captured frames read it there.
+        self.verts = (mesh if poser is None else poser.rest).verts.clone()
+        self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         self.execution = pick_execution(execution, device, seconds=seconds)
         self.opposite, self.alpha = opposite_corners(mesh.faces), alpha
         if device.type == "cuda":
@@ -61,6 +66,20 @@ class FrameRenderer:
         # What is rendered is encoded, about as the 2.2th root of light.
         self.gain = torch.tensor(gain, device=device) ** (1 / 2.2)
         self._graphs: dict[tuple[int, int, int], _Graph] = {}
+
+    @torch.no_grad()
+    def pose(self, verts: Float[Tensor, "V 3"]) -> None:
+        """Put the mesh into another pose, for all frames to come; those captured are replayed all the same.
+
+        Args:
+            verts: `[V, 3]` world positions, of the vertices of the mesh before training corrected it.
+
+        Raises:
+            ValueError: the renderer was made without a poser.
+        """
+        if self.poser is None:
+            raise ValueError("poser: expected one, got None; a renderer without one keeps its mesh at rest")
+        self.verts.copy_(verts, non_blocking=True)
 
     @torch.no_grad()
     def __call__(self, cameras: Camera) -> UInt8[Tensor, "B H W C"]:
@@ -82,22 +101,24 @@ class FrameRenderer:
         return self._graphs[size](cameras)
 
     def _frame(self, cameras: Camera) -> Tensor:
-        rendering = render(self.mesh, cameras, self.shader, opposite=self.opposite)
+        # Posed within the frame: the normals of a captured one follow the vertices, too.
+        mesh = self.mesh if self.poser is None else self.poser.pose(self.verts, self.mesh)
+        rendering = render(mesh, cameras, self.shader, opposite=self.opposite)
         rgb = (rendering.rgb * self.gain).clamp(0, 1)
         if self.alpha:
-            rgb = torch.cat([_beyond_the_edge(rgb, rendering.gbuffer.mask), self._coverage(cameras)], dim=-1)
+            rgb = torch.cat([_beyond_the_edge(rgb, rendering.gbuffer.mask), self._coverage(mesh, cameras)], dim=-1)
         elif self.shader.environment is None:
             rgb = rgb * rendering.gbuffer.mask[..., None]
         return (rgb * 255).round().to(torch.uint8)
 
-    def _coverage(self, cameras: Camera) -> Tensor:
+    def _coverage(self, mesh: Mesh, cameras: Camera) -> Tensor:
         """`[B, H, W, 1]` how much of each pixel the mesh covers, counted on a finer grid.
 
         Blending silhouettes between neighbours, which is what gives the network's input its soft edges, is off by 0.13
         of a pixel there in the mean, a count of 16 by 0.02.
         """
         fine = cameras.resize(cameras.width * FINER, cameras.height * FINER)
-        seen = rasterize(self.mesh.verts, self.mesh.faces, fine).pix_to_face >= 0
+        seen = rasterize(mesh.verts, mesh.faces, fine).pix_to_face >= 0
         return avg_pool2d(seen[:, None].float(), FINER).permute(0, 2, 3, 1)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.geometry.mesh import Mesh
-from neuraltex.raster import GBuffer, antialias, make_gbuffer, opposite_corners
+from neuraltex.raster import GBuffer, antialias, concatenate, make_gbuffer, opposite_corners
 from neuraltex.shading import Shader
 
 
@@ -29,12 +31,17 @@ class Rendering:
 
 
 def render(
-    mesh: Mesh, cameras: Camera, shader: Shader, *, opposite: Int[Tensor, "F 3"] | None = None, backend: str = "auto"
+    mesh: Mesh | Sequence[Mesh],
+    cameras: Camera,
+    shader: Shader,
+    *,
+    opposite: Int[Tensor, "F 3"] | None = None,
+    backend: str = "auto",
 ) -> Rendering:
     """Render a mesh through a learned shader.
 
     Args:
-        mesh: the scene's flat buffers.
+        mesh: the scene's flat buffers; or one mesh a camera, all with the same faces, where it moves.
         cameras: a batch `[B]` of cameras.
         shader: what was learned for this mesh.
         opposite: `[F, 3]` from `opposite_corners(mesh.faces)`, which depends on the faces alone: pass it where the
@@ -42,10 +49,27 @@ def render(
         backend: as in `rasterize`.
 
     Raises:
-        ValueError: as `rasterize`.
+        ValueError: as `rasterize`, or another number of meshes than of cameras.
 
     Differentiable in: mesh.verts, mesh.verts_uv, mesh.normals, K, w2c, and the shader's parameters.
     """
+    if isinstance(mesh, Mesh):
+        features, colour, gbuffer = _look(mesh, cameras, shader, opposite, backend)
+        return Rendering(rgb=shader.decode(features), colour=colour, gbuffer=gbuffer)
+    if len(mesh) != len(cameras.K) or not len(mesh):
+        raise ValueError(f"mesh: expected one for each of the {len(cameras.K)} cameras, got {len(mesh)}")
+    if opposite is None:
+        opposite = opposite_corners(mesh[0].faces)
+    looks = [_look(posed, cameras[i : i + 1], shader, opposite, backend) for i, posed in enumerate(mesh)]
+    rgb = shader.decode(torch.cat([features for features, _, _ in looks]))
+    colour = torch.cat([colour for _, colour, _ in looks])
+    return Rendering(rgb=rgb, colour=colour, gbuffer=concatenate([gbuffer for _, _, gbuffer in looks]))
+
+
+def _look(
+    mesh: Mesh, cameras: Camera, shader: Shader, opposite: Int[Tensor, "F 3"] | None, backend: str
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"], GBuffer]:
+    """All of `render` but the network."""
     gbuffer = make_gbuffer(mesh, cameras, backend)
     features, colour = shader.features(gbuffer, backend)
     if opposite is None:
@@ -53,4 +77,4 @@ def render(
     features = antialias(
         features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, cameras, backend=backend
     ).permute(0, 3, 1, 2)
-    return Rendering(rgb=shader.decode(features), colour=colour, gbuffer=gbuffer)
+    return features, colour, gbuffer

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neuraltex.cameras import Camera, CameraPath, orbit, read_path, spiral, spline_path, training_path
 from neuraltex.capture import load_background, put_before, write_video
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.frames import FrameRenderer
+from neuraltex.geometry import Motion, Poser
 from neuraltex.training.run import Run
 from neuraltex.training.workers import ALONE, Workers
 
@@ -50,19 +51,27 @@ def make_path(name: str, trained: Camera, *, num_frames: int, fps: float, smooth
     return CameraPath(spline_path(path.cameras, num_frames=num_frames), path.fps)
 
 
-def render_frames(renderer: FrameRenderer, cameras: Camera, workers: Workers) -> Iterator[UInt8[Tensor, "H W C"]]:
+def render_frames(
+    renderer: FrameRenderer,
+    cameras: Camera,
+    workers: Workers,
+    pose_at: Callable[[int], Float[Tensor, "V 3"]] | None = None,
+) -> Iterator[UInt8[Tensor, "H W C"]]:
     """Render a path frame by frame.
 
     Args:
         renderer: of the scene.
         cameras: a batch `[N]`, on the scene's device.
         workers: the processes that share the frames: each renders every count-th, the first one gets them all.
+        pose_at: the vertices in each frame, where the mesh moves.
 
     Yields:
         `[H, W, 3]` sRGB-encoded, or `[H, W, 4]` where the renderer makes alpha; in order, on the first worker alone.
     """
     for start in range(0, len(cameras.K), workers.count):
         index = min(start + workers.rank, len(cameras.K) - 1)
+        if pose_at is not None:
+            renderer.pose(pose_at(index))
         frame = renderer(cameras[index : index + 1])[0]
         yield from workers.gather(frame)[: len(cameras.K) - start]
 
@@ -73,6 +82,9 @@ def render_run(
     output: Path,
     device: torch.device,
     *,
+    motion: Motion | None = None,
+    loop: bool = False,
+    freeze: int | None = None,
     size: int | None = None,
     alpha: bool = False,
     background: Path | None = None,
@@ -88,6 +100,10 @@ def render_run(
         path: where to look from.
         output: a video file, or a folder of PNG files where the name has no suffix.
         device: where to compute.
+        motion: of the mesh file's vertices: frame k of the path shows it at k / path.fps seconds. None for the one the
+            run was trained on, if its mesh moved.
+        loop: begin the motion anew where it ends before the path does; else its last frame is held.
+        freeze: show this frame of the motion all along the path.
         size: longer side in pixels; None for the path's own.
         alpha: write the mesh alone, with alpha.
         background: a picture or a video to put the mesh in front of.
@@ -101,7 +117,8 @@ def render_run(
 
     Raises:
         InputError: the run is not trained, the background cannot be used, or the output cannot be written.
-        SettingError: an execution that cannot be had, or alpha and a background at once.
+        SettingError: an execution that cannot be had, alpha and a background at once, or a frame to freeze that the
+            motion lacks.
     """
     if alpha and background is not None:
         raise SettingError("--alpha and --background: the one leaves out what the other puts behind; give one of them")
@@ -111,12 +128,13 @@ def render_run(
         cameras = cameras.resize(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
     shader, _ = run.load_model(device)
     mesh = run.load_mesh(device)
+    poser, pose_at = _poses(run, motion, path.fps, device, loop=loop, freeze=freeze)
     seconds = SECONDS_A_FRAME * len(cameras.K)
     cut_out = alpha or background is not None
-    renderer = FrameRenderer(mesh, shader, execution=execution, seconds=seconds, alpha=cut_out, gain=gain)
+    renderer = FrameRenderer(mesh, shader, poser=poser, execution=execution, seconds=seconds, alpha=cut_out, gain=gain)
     if renderer.execution == "compile":
         report("compiling the network: the first frame takes 10 to 60 seconds")
-    frames = render_frames(renderer, cameras.to(device), workers)
+    frames = render_frames(renderer, cameras.to(device), workers, pose_at)
     if workers.first:
         if background is not None:
             behind = load_background(background, len(cameras.K), cameras.width, cameras.height)
@@ -126,3 +144,25 @@ def render_run(
         for _ in frames:
             pass
     return len(cameras.K)
+
+
+def _poses(
+    run: Run, motion: Motion | None, fps: float, device: torch.device, *, loop: bool, freeze: int | None
+) -> tuple[Poser | None, Callable[[int], Float[Tensor, "V 3"]] | None]:
+    """What poses the run's mesh, and its vertices in each frame of a path; nothing where the mesh rests."""
+    if motion is None:
+        captured = run.load_motion()
+        motion = None if captured is None else captured.motion
+    if motion is None:
+        if freeze is not None or loop:
+            raise SettingError("--freeze, --loop: the run was trained on a mesh at rest; give a --motion to render")
+        return None, None
+    if freeze is not None and not 0 <= freeze < motion.num_frames:
+        raise SettingError(f"--freeze {freeze}: expected a frame of the motion, 0 to {motion.num_frames - 1}")
+    scene = run.load_scene()
+    flat = motion.onto(scene)
+    if freeze is not None:
+        held = flat.frame(freeze).to(device)
+        return Poser(scene.flatten().to(device)), lambda _: held
+    # Frames are sent one by one: a long motion of a large mesh need not fit on the device.
+    return Poser(scene.flatten().to(device)), lambda index: flat.at(index / fps, loop=loop).to(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from neuraltex.raster import make_gbuffer, opposite_corners
 from neuraltex.training.run import Run, device_name
 from neuraltex.training.sampler import Photos
 
-Renderer = Callable[[Camera], Tensor]
+Renderer = Callable[[Mesh, Camera], Tensor]
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
         InputError: the photographs have moved, or the run is not trained.
     """
     shader, state = run.load_model(device)
-    mesh = run.load_mesh(device)
+    scene, mesh = run.load_scene(), run.load_mesh(device)
+    rest = scene.flatten().to(device)
     capture = run.load_capture()
     train_photos = Photos(capture, capture.train_indices, device)
     test_photos = Photos(capture, capture.test_indices, device)
@@ -72,7 +74,7 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
     if run.refined:
         # The baseline gets the corrected mesh and cameras, too.
         train_photos.cameras = run.load_cameras()
-        refinement = run.load_refinement(run.load_scene().flatten().to(device), len(train_photos))
+        refinement = run.load_refinement(rest, len(train_photos))
         with torch.no_grad():
             test_photos.cameras = refinement.lens_only(test_photos.cameras.to(device)).to("cpu")
         pivot = refinement.pivot if run.config.training.refine_poses else None
@@ -86,17 +88,23 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
         environment_size=shading.environment_size if shading.environment else None,
         steps=baseline_steps,
         seed=run.config.seed,
+        moving=run.load_moving(scene, rest, capture.train_indices),
     )
     baseline_seconds = time.monotonic() - start
     opposite = opposite_corners(mesh.faces)
     renderers: dict[str, Renderer] = {
-        "ours": lambda cameras: render(mesh, cameras, shader, opposite=opposite).rgb,
-        "textured_mesh": lambda cameras: baseline(mesh, cameras),
+        "ours": lambda shown, cameras: render(shown, cameras, shader, opposite=opposite).rgb,
+        "textured_mesh": baseline,
     }
     report(f"scoring {len(test_photos)} held-out views")
     if pivot is not None:
         report("their poses are refined first, as those of the training views were")
-    per_view, covered_share = _score(mesh, test_photos, renderers, run.folder / "held_out", pivot)
+    moving = run.load_moving(scene, rest, capture.test_indices)
+    meshes = [
+        mesh if moving is None else moving.meshes(torch.tensor([i], device=device), mesh)[0]
+        for i in range(len(test_photos))
+    ]
+    per_view, covered_share = _score(meshes, test_photos, renderers, run.folder / "held_out", pivot)
     metrics = {
         "held_out": {name: _mean(scores) for name, scores in per_view.items()},
         "per_view": [
@@ -122,9 +130,9 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
 
 
 def _score(
-    mesh: Mesh, photos: Photos, renderers: dict[str, Renderer], folder: Path, pivot: Tensor | None
+    meshes: list[Mesh], photos: Photos, renderers: dict[str, Renderer], folder: Path, pivot: Tensor | None
 ) -> tuple[dict[str, list[ViewScore]], float]:
-    """Every held-out view by every method; writes photo, methods side by side, one PNG a view."""
+    """Every held-out view of its mesh by every method; writes photo, methods side by side, one PNG a view."""
     distance = make_lpips(photos.images.device)
     scores: dict[str, list[ViewScore]] = {name: [] for name in renderers}
     shares = []
@@ -133,13 +141,15 @@ def _score(
         counted = view.weight > 0
         cameras = dict.fromkeys(renderers, view.cameras)
         if pivot is not None:
-            cameras = {name: refine_pose(renderer, view, pivot) for name, renderer in renderers.items()}
-        covered = make_gbuffer(mesh, cameras["ours"]).mask & counted
+            cameras = {
+                name: refine_pose(partial(renderer, meshes[index]), view, pivot) for name, renderer in renderers.items()
+            }
+        covered = make_gbuffer(meshes[index], cameras["ours"]).mask & counted
         shares.append(float(covered.float().mean()))
         shown = [view.target * counted[..., None]]
         for name, renderer in renderers.items():
             with torch.no_grad():
-                rgb = renderer(cameras[name]).clamp(0, 1) * counted[..., None]
+                rgb = renderer(meshes[index], cameras[name]).clamp(0, 1) * counted[..., None]
             target = view.target * counted[..., None]
             scores[name].append(
                 ViewScore(

@@ -13,6 +13,7 @@ from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import make_gbuffer
 from neuraltex.shading import EnvironmentTexture, NeuralTexture
 from neuraltex.training.losses import masked_mean
+from neuraltex.training.moving import MovingMesh
 from neuraltex.training.sampler import Photos
 
 
@@ -46,7 +47,14 @@ class TexturedMesh(nn.Module):
 
 
 def fit_textured_mesh(
-    mesh: Mesh, photos: Photos, *, texture_size: int, environment_size: int | None, steps: int, seed: int
+    mesh: Mesh,
+    photos: Photos,
+    *,
+    texture_size: int,
+    environment_size: int | None,
+    steps: int,
+    seed: int,
+    moving: MovingMesh | None = None,
 ) -> TexturedMesh:
     """Optimise the texture against training photographs by squared error, the best a texture can do for PSNR.
 
@@ -56,13 +64,15 @@ def fit_textured_mesh(
         texture_size, environment_size: as for `TexturedMesh`.
         steps: of the optimiser, one whole photograph each.
         seed: of the order of the photographs.
+        moving: the mesh as each of the photographs shows it, where it moves.
     """
     model = TexturedMesh(texture_size, environment_size).to(photos.images.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02, betas=(0.9, 0.95), eps=1e-12, fused=True)
     whole = max(photos.cameras.height, photos.cameras.width)
     for step in range(steps):
         batch = photos.crops(seed, step, batch=1, crop=whole)
-        error = (model(mesh, batch.cameras) - batch.target).square()
+        shown = mesh if moving is None else moving.meshes(batch.indices, mesh)[0]
+        error = (model(shown, batch.cameras) - batch.target).square()
         loss = masked_mean(error, batch.weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -6,13 +6,14 @@ it, `antialias` blends features over silhouettes. All of it is differentiable in
 
 from neuraltex.raster.antialias import antialias, opposite_corners
 from neuraltex.raster.fragments import Fragments
-from neuraltex.raster.gbuffer import GBuffer, interpolate_gbuffer, make_gbuffer
+from neuraltex.raster.gbuffer import GBuffer, concatenate, interpolate_gbuffer, make_gbuffer
 from neuraltex.raster.rasterize import interpolate_fragments, rasterize
 
 __all__ = [
     "Fragments",
     "GBuffer",
     "antialias",
+    "concatenate",
     "interpolate_fragments",
     "interpolate_gbuffer",
     "make_gbuffer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,21 @@ class GBuffer:
             return seen - 1
         parts = self.face_part_ids.index_select(0, seen.reshape(-1)).view(seen.shape)
         return torch.where(self.mask, parts, -1)
+
+
+def concatenate(gbuffers: Sequence[GBuffer]) -> GBuffer:
+    """Views of one surface in several poses as one batch, in their order.
+
+    Args:
+        gbuffers: of meshes with the same faces.
+    """
+    if len(gbuffers) == 1:
+        return gbuffers[0]
+    names = ("uv", "ray_dirs", "normals", "depth", "mask")
+    buffers = {name: torch.cat([getattr(gbuffer, name) for gbuffer in gbuffers]) for name in names}
+    parts = [gbuffer.fragments for gbuffer in gbuffers]
+    fragments = Fragments(*(torch.cat([getattr(p, name) for p in parts]) for name in ("pix_to_face", "bary", "zbuf")))
+    return GBuffer(**buffers, face_part_ids=gbuffers[0].face_part_ids, fragments=fragments)
 
 
 def make_gbuffer(mesh: Mesh, cameras: Camera, backend: str = "auto", *, near: float = NEAR) -> GBuffer:

@@ -145,7 +145,8 @@ class Refinement(nn.Module):
         return verts if total is None else verts + total.t() * self.extent
 
     def mesh(self, mesh: Mesh) -> Mesh:
-        """The mesh where it is now thought to be, and with the normals it is now thought to have.
+        """The mesh where it is now thought to be, and with the normals it is now thought to have; of a mesh that moves,
+        its resting pose, whose corrections `Poser.pose` takes along.
 
         Differentiable in: mesh.verts, the corrections. Highlights tell of normals, and so of vertices.
         """

@@ -2,6 +2,7 @@
 
 config.json             settings, sources and device
 scene.safetensors       the parts, with the texture coordinates that were trained on
+motion.safetensors      how the mesh moved, where it did; motion_frames.safetensors which frame each photograph shows
 cameras.safetensors     the photographs' cameras, which camera paths are made from
 refinement.safetensors  where training moved cameras, exposures and vertices, where it was asked to
 checkpoint.safetensors  state of the training, for --resume
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 import neuraltex
 from neuraltex.cameras import Camera
@@ -28,6 +31,7 @@ from neuraltex.geometry.mesh import Mesh
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import TrainingConfig
+from neuraltex.training.moving import CapturedMotion, MovingMesh, read_captured_motion
 from neuraltex.training.refinement import Refinement
 
 
@@ -41,6 +45,7 @@ class SourceConfig:
         cameras: camera file or model folder; None where the capture folder holds it.
         masks: folder of masks; None where there are none or the cameras name them.
         held_out: another capture folder to evaluate on, all of `photos` then being trained on; None to split `photos`.
+        motion: how the mesh moves, as `read_motion` takes it; None for the capture folder's own or a mesh that rests.
         size: longer side of the training images in pixels; None for the photographs' own.
         unwrap: which faces got new texture coordinates.
     """
@@ -50,6 +55,7 @@ class SourceConfig:
     cameras: str | None = None
     masks: str | None = None
     held_out: str | None = None
+    motion: str | None = None
     size: int | None = None
     unwrap: str = "missing"
 
@@ -96,8 +102,14 @@ class Run:
         return self.folder / "model.safetensors"
 
     @staticmethod
-    def create(folder: Path, config: RunConfig, scene: Scene) -> Run:
+    def create(folder: Path, config: RunConfig, scene: Scene, motion: CapturedMotion | None = None) -> Run:
         """Lay out a new run folder.
+
+        Args:
+            folder: where.
+            config: its settings.
+            scene: of the mesh.
+            motion: of the mesh while it was photographed; None where it rested.
 
         Raises:
             NeuraltexError: the folder holds a run already; nothing of it is touched.
@@ -105,6 +117,8 @@ class Run:
         """
         refuse_occupied(folder)
         scene.save(folder / "scene.safetensors")
+        if motion is not None:
+            motion.save(folder)
         write_json(folder / "config.json", asdict(config))
         return Run(folder, config)
 
@@ -141,6 +155,28 @@ class Run:
             InputError: the file is missing or broken.
         """
         return Scene.load(self.folder / "scene.safetensors")
+
+    def load_motion(self) -> CapturedMotion | None:
+        """How the mesh moved while it was photographed; None where it rested.
+
+        Raises:
+            InputError: a file is broken.
+        """
+        return CapturedMotion.load(self.folder)
+
+    def load_moving(self, scene: Scene, rest: Mesh, photographs: Int[Tensor, "P"]) -> MovingMesh | None:
+        """The mesh as some of the capture's photographs show it; None where it rested.
+
+        Args:
+            scene: from `load_scene`.
+            rest: its flat buffers, as loaded, on the device to compute on.
+            photographs: `[P]` which of the capture's.
+
+        Raises:
+            InputError: a file is broken, or the capture has grown.
+        """
+        captured = self.load_motion()
+        return None if captured is None else captured.onto(scene, photographs, rest)
 
     def load_capture(self) -> Capture:
         """Decode the photographs anew, as they were trained on.
@@ -276,6 +312,22 @@ def load_source(source: SourceConfig) -> Capture:
     if source.held_out is None:
         return capture
     return with_held_out(capture, load_capture(Path(source.held_out), size=source.size))
+
+
+def load_motion(source: SourceConfig, capture: Capture, scene: Scene) -> CapturedMotion | None:
+    """Read how the mesh moved while it was photographed; None where it rested.
+
+    Args:
+        source: of the run.
+        capture: from `load_source`.
+        scene: of the mesh file.
+
+    Raises:
+        InputError: the motion cannot be read, or does not fit the mesh or the photographs.
+    """
+    path = None if source.motion is None else Path(source.motion)
+    held_out = None if source.held_out is None else Path(source.held_out)
+    return read_captured_motion(path, capture, held_out, scene)
 
 
 Config = TypeVar("Config", SourceConfig, ShadingConfig, TrainingConfig)

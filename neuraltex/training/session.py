@@ -19,7 +19,8 @@ from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.losses import masked_mean
-from neuraltex.training.run import Run, RunConfig, device_name, load_source, refuse_occupied
+from neuraltex.training.moving import MovingMesh
+from neuraltex.training.run import Run, RunConfig, device_name, load_motion, load_source, refuse_occupied
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Progress, Trainer
 from neuraltex.training.workers import ALONE, Workers
@@ -74,7 +75,9 @@ def train(
     if not workers.first:
         run = Run.open(folder)
         capture = run.load_capture()
-    mesh = run.load_scene().flatten().to(device)
+    scene = run.load_scene()
+    mesh = scene.flatten().to(device)
+    moving = run.load_moving(scene, mesh, capture.train_indices)
     torch.manual_seed(run.config.seed)
     shader = Shader(run.config.shading).to(device)
     trainer = Trainer(
@@ -85,6 +88,7 @@ def train(
         budget,
         seed=run.config.seed,
         checkpoint=run.checkpoint,
+        moving=moving,
         workers=workers,
         execution=execution,
     )
@@ -93,12 +97,14 @@ def train(
         console.print(f"going on from step {trainer.step}")
     console.print(
         f"training on {len(capture.train_indices)} views of {capture.cameras.width} x {capture.cameras.height} "
-        f"({len(capture.test_indices)} held out), {len(mesh.faces):,} faces, {device_name(device)}"
+        f"({len(capture.test_indices)} held out), {len(mesh.faces):,} faces"
+        f"{'' if moving is None else f' in {len(moving.verts)} poses'}, {device_name(device)}"
     )
     if trainer.execution == "compile":
         console.print("compiling the network: the first step takes 10 to 60 seconds")
     if workers.first:
-        _fit(trainer, Photos(capture, capture.test_indices, device), run, console)
+        held_out = Photos(capture, capture.test_indices, device)
+        _fit(trainer, held_out, run.load_moving(scene, mesh, capture.test_indices), run, console)
     else:
         trainer.fit()
     state = {"step": trainer.step, "seconds": trainer.seconds, "device": device_name(device)}
@@ -154,7 +160,8 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
     config = replace(
         config, training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices))
     )
-    run = Run.create(folder, config, scene)
+    motion = load_motion(source, capture, scene)
+    run = Run.create(folder, config, scene, motion)
     run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture
 
@@ -177,7 +184,7 @@ def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
         )
 
 
-def _fit(trainer: Trainer, held_out: Photos, run: Run, console: Console) -> None:
+def _fit(trainer: Trainer, held_out: Photos, moving: MovingMesh | None, run: Run, console: Console) -> None:
     """Run the loop under a progress bar and tensorboard."""
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"))
     with Bar(*columns, console=console) as bar, SummaryWriter(str(run.folder / "log")) as writer:
@@ -187,7 +194,7 @@ def _fit(trainer: Trainer, held_out: Photos, run: Run, console: Console) -> None
         def report(progress: Progress) -> None:
             if progress.fraction >= looks["next"]:
                 looks["next"] = (math.floor(progress.fraction * NUM_LOOKS) + 1) / NUM_LOOKS
-                looks["psnr"] = _look(trainer, held_out)
+                looks["psnr"] = _look(trainer, held_out, moving)
                 writer.add_scalar("psnr/held_out", looks["psnr"], progress.step)
             if progress.step % 20 == 0:
                 writer.add_scalar("loss/train", progress.loss, progress.step)
@@ -205,13 +212,14 @@ def _fit(trainer: Trainer, held_out: Photos, run: Run, console: Console) -> None
 
 
 @torch.no_grad()
-def _look(trainer: Trainer, held_out: Photos) -> float:
+def _look(trainer: Trainer, held_out: Photos, moving: MovingMesh | None) -> float:
     """PSNR of the first few held-out views, for the eye only: the evaluation takes all of them."""
     shader, refinement = trainer.averaged_shader(), trainer.averaged_refinement()
     mesh = refinement.mesh(trainer.mesh)
     errors = []
     for index in range(min(VIEWS_A_LOOK, len(held_out))):
         view = held_out.view(index)
-        rgb = render(mesh, refinement.lens_only(view.cameras), shader, opposite=trainer.opposite).rgb.clamp(0, 1)
+        shown = mesh if moving is None else moving.meshes(view.indices, mesh)
+        rgb = render(shown, refinement.lens_only(view.cameras), shader, opposite=trainer.opposite).rgb.clamp(0, 1)
         errors.append(float(masked_mean((rgb - view.target).square(), view.weight)))
     return -10 * math.log10(max(sum(errors) / max(len(errors), 1), 1e-10)) if errors else math.nan

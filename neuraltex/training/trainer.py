@@ -22,6 +22,7 @@ from neuraltex.shading import Shader
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.losses import masked_mean, photometric_loss, without_outliers
+from neuraltex.training.moving import MovingMesh
 from neuraltex.training.optimizer import AveragedAdamW, Group
 from neuraltex.training.refinement import Refinement
 from neuraltex.training.sampler import Batch, Photos
@@ -67,6 +68,7 @@ class Trainer:
         budget: for how long.
         seed: of the crops; the shader's own start was drawn before.
         checkpoint: file for checkpoints.
+        moving: the mesh as each of the photographs shows it, where it moves; `mesh` then is its resting pose.
         workers: the processes that train together; each takes its share of every batch.
         execution: how steps run, as in `pick_execution`.
 
@@ -84,11 +86,12 @@ class Trainer:
         *,
         seed: int,
         checkpoint: Path,
+        moving: MovingMesh | None = None,
         workers: Workers = ALONE,
         execution: str = "auto",
     ) -> None:
         self.workers = workers
-        self.mesh, self.photos, self.shader = mesh, photos, shader
+        self.mesh, self.moving, self.photos, self.shader = mesh, moving, photos, shader
         self.config, self.budget, self.seed, self.checkpoint = config, budget, seed, checkpoint
         self.opposite = opposite_corners(mesh.faces)
         self.refinement = Refinement(config, mesh, len(photos)).to(mesh.verts.device)
@@ -171,7 +174,9 @@ class Trainer:
     def _loss(self, batch: Batch) -> tuple[Tensor, Tensor]:
         total = self.workers.sum(batch.weight.sum())
         cameras = self.refinement.cameras(batch.cameras, batch.indices)
-        rendering = render(self.refinement.mesh(self.mesh), cameras, self.shader, opposite=self.opposite)
+        shape = self.refinement.mesh(self.mesh)
+        shown = shape if self.moving is None else self.moving.meshes(batch.indices, shape)
+        rendering = render(shown, cameras, self.shader, opposite=self.opposite)
         rgb = self.refinement.develop(rendering.rgb, batch.indices)
         if self.refinement.gains is not None:
             # Where a photograph is as bright as it can be, the thing may have been brighter.
