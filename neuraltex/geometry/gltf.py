@@ -8,7 +8,6 @@ import json
 import struct
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 from jaxtyping import Float
@@ -120,7 +119,7 @@ class Gltf:
                 return base64.b64decode(str(uri).partition(",")[2], validate=True)
             except binascii.Error as error:
                 raise self.error(f"a buffer is no base64 ({error})") from error
-        file = self.path.parent / unquote(str(uri))
+        file = self.path.parent / str(uri)
         try:
             return file.read_bytes()
         except (OSError, ValueError) as error:
