@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from neuraltex.capture import read_video
+from neuraltex.training import Run
 from tests.test_cli import thing, trained  # noqa: F401 - fixtures
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -43,3 +45,13 @@ def test_find_a_camera(trained, capsys):  # noqa: F811
     turn_deg = float(last.split()[4])
     # measured 0.2 on this coarse ball of 24 x 18 pixels: on its way, from 2
     assert turn_deg == pytest.approx(0.0, abs=1.0)
+
+
+def test_animated_mesh(tmp_path, capsys):
+    run_example("06_animated_mesh.py", tmp_path, 2)
+    assert "dB on poses it has not seen" in capsys.readouterr().out
+    nod, frozen = (read_video(tmp_path / f"{name}.mp4").frames.astype(int) for name in ("nod", "frozen"))
+    assert len(nod) == len(frozen) == 24
+    # One camera, and the duck nods: 12 poses a second seen 24 times a second, and back to where it began.
+    assert abs(nod[0] - nod[12]).max() > 40
+    assert Run.open(tmp_path / "run").load_motion().motion.num_frames == 24
