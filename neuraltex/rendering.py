@@ -122,10 +122,7 @@ def render_run(
     """
     if alpha and background is not None:
         raise SettingError("--alpha and --background: the one leaves out what the other puts behind; give one of them")
-    cameras = path.cameras
-    if size is not None:
-        scale = size / max(cameras.width, cameras.height)
-        cameras = cameras.resize(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
+    cameras = path.cameras if size is None else _resized(path.cameras, size)
     shader, _ = run.load_model(device)
     mesh = run.load_mesh(device)
     poser, pose_at = _poses(run, motion, path.fps, device, loop=loop, freeze=freeze)
@@ -144,6 +141,12 @@ def render_run(
         for _ in frames:
             pass
     return len(cameras.K)
+
+
+def _resized(cameras: Camera, size: int) -> Camera:
+    """Cameras whose longer side has so many pixels."""
+    scale = size / max(cameras.width, cameras.height)
+    return cameras.resize(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
 
 
 def _poses(

@@ -24,6 +24,7 @@ from neuraltex.files import write_json
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.pipeline import render
 from neuraltex.raster import make_gbuffer, opposite_corners
+from neuraltex.training.moving import MovingMesh
 from neuraltex.training.run import Run, device_name
 from neuraltex.training.sampler import Photos
 
@@ -99,11 +100,7 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
     report(f"scoring {len(test_photos)} held-out views")
     if pivot is not None:
         report("their poses are refined first, as those of the training views were")
-    moving = run.load_moving(scene, rest, capture.test_indices)
-    meshes = [
-        mesh if moving is None else moving.meshes(torch.tensor([i], device=device), mesh)[0]
-        for i in range(len(test_photos))
-    ]
+    meshes = _meshes(mesh, run.load_moving(scene, rest, capture.test_indices), len(test_photos))
     per_view, covered_share = _score(meshes, test_photos, renderers, run.folder / "held_out", pivot)
     metrics = {
         "held_out": {name: _mean(scores) for name, scores in per_view.items()},
@@ -127,6 +124,13 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
     }
     write_json(run.folder / "metrics.json", metrics)
     return metrics
+
+
+def _meshes(mesh: Mesh, moving: MovingMesh | None, num_views: int) -> list[Mesh]:
+    """The mesh that each view shows."""
+    if moving is None:
+        return [mesh] * num_views
+    return moving.meshes(torch.arange(num_views, device=mesh.verts.device), mesh)
 
 
 def _score(

@@ -99,6 +99,26 @@ def test_colmap_and_llff_are_found_in_a_capture_folder(tmp_path: Path):
     torch.testing.assert_close(capture.cameras.w2c, ring(4).w2c.float(), atol=1e-5, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:.*are left out because their images do not exist")
+@pytest.mark.parametrize("form", ["transforms", "colmap"])
+def test_photographs_know_their_place_among_those_that_are_missing(tmp_path: Path, form: str):
+    folder = photo_folder(tmp_path if form == "transforms" else tmp_path / "images", 6)
+    if form == "colmap":
+        write_colmap_text(tmp_path / "sparse" / "0", frames_of(ring(6))[::-1])
+    for i in (0, 3):
+        (folder / f"a{i:02d}.png").unlink()
+    capture = load_capture(tmp_path)
+    assert indices_in(capture) == capture.frame_indices.tolist() == [1, 2, 4, 5]
+    assert capture.num_frames == 6
+    if form == "transforms":
+        value = json.loads((tmp_path / "transforms.json").read_text())
+        for i, frame in enumerate(value["frames"]):
+            frame["frame_index"] = 10 * i
+        write(tmp_path / "transforms.json", value)
+        capture = load_capture(tmp_path)
+        assert (capture.frame_indices.tolist(), capture.num_frames) == ([10, 20, 40, 50], None)
+
+
 def test_cameras_apart_from_photos(tmp_path: Path):
     photo_folder(tmp_path / "photos", 4)
     moved = tmp_path / "elsewhere" / "cams.json"
@@ -198,6 +218,7 @@ def test_frame_index_picks_frames(tmp_path: Path):
         frame["frame_index"] = index
     capture = load_capture(video, write(cameras, value))
     assert indices_in(capture) == [0, 3, 5]
+    assert (capture.frame_indices.tolist(), capture.num_frames) == ([0, 3, 5], 6)
     torch.testing.assert_close(capture.cameras.center[:, 0], torch.tensor([0.1, 0.2, 0.0]))
     value["frames"][0]["frame_index"] = 6
     with pytest.raises(InputError, match=r"frame 0: frame_index 6 lies beyond the 6 frames of .*v.mp4"):

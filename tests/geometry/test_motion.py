@@ -40,10 +40,10 @@ def corner_normals(mesh):
 
 def test_a_motion_is_linear_between_frames_and_held_or_looped_beyond_them():
     motion = Motion(torch.tensor([0.0, 1.0, 3.0])[:, None, None].expand(3, 2, 3), fps=10.0)
-    values = [float(motion.at(t)[0, 0]) for t in (-1.0, 0.0, 0.05, 0.1, 0.15, 0.2, 7.0)]
-    assert values == pytest.approx([0.0, 0.0, 0.5, 1.0, 2.0, 3.0, 3.0])
-    looped = [float(motion.at(t, loop=True)[0, 0]) for t in (0.2, 0.25, 0.3, 0.35, -0.1)]
-    assert looped == pytest.approx([3.0, 1.5, 0.0, 0.5, 3.0], abs=1e-5)
+    values = [float(motion.at(t)[0, 0]) for t in (-1.0, 0.0, 0.025, 0.1, 0.175, 0.2, 7.0)]
+    assert values == pytest.approx([0.0, 0.0, 0.25, 1.0, 2.5, 3.0, 3.0])
+    looped = [float(motion.at(t, loop=True)[0, 0]) for t in (0.2, 0.225, 0.3, 0.325, -0.1)]
+    assert looped == pytest.approx([3.0, 2.25, 0.0, 0.25, 3.0], abs=1e-5)
     assert torch.equal(motion.at(0.1), motion.frame(1))
     with pytest.raises(ValueError, match="frame: expected 0 to 2, got 3"):
         motion.frame(3)
