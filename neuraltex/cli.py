@@ -160,6 +160,7 @@ class Train:
         motion: how the mesh moved: a folder of numbered OBJ files, an .npz with `verts` (frames x vertices x 3), or a
             .glb or .gltf with an animation, which belong to the photographs frame by frame; a capture folder's own
             motion.safetensors needs no mention.
+        motion_fps: frames a second at which an animation is sampled; the video's own, or 30, where left out.
         minutes: minutes of training; 10 where neither this nor --steps is given.
         steps: steps of training, instead of minutes.
         size: longer side of the training images in pixels; the photographs' own where left out.
@@ -181,6 +182,7 @@ class Train:
     masks: Path | None = None
     held_out: Path | None = None
     motion: Path | None = None
+    motion_fps: float | None = None
     minutes: float | None = None
     steps: int | None = None
     size: int | None = None
@@ -196,6 +198,8 @@ class Train:
         minutes = DEFAULT_MINUTES if self.minutes is None and self.steps is None else self.minutes
         if self.size is not None and self.size < 16:
             raise SettingError(f"--size {self.size}: expected at least 16 pixels")
+        if self.motion_fps is not None and not 0 < self.motion_fps < math.inf:
+            raise SettingError(f"--motion-fps {self.motion_fps}: expected frames a second above 0")
         budget = Budget(steps=self.steps, minutes=minutes)
         workers, device = Workers.join(pick_device(self.device))
         if not self.resume and workers.first:
@@ -213,6 +217,7 @@ class Train:
             masks=_absolute(masks),
             held_out=_absolute(self.held_out),
             motion=_absolute(self.motion),
+            motion_fps=self.motion_fps,
             size=self.size,
             unwrap=self.unwrap,
         )

@@ -131,6 +131,7 @@ def test_bad_motions_leave_one_sentence_and_no_run(twisting, trained, tmp_path, 
     vertices = f"holds {verts.shape[1] - 1} vertices, the mesh ball.obj has {verts.shape[1]}"
     assert vertices in refused(capsys, *train, "--motion", tmp_path / "other.npz")
     assert "does not exist" in refused(capsys, *train, "--motion", tmp_path / "none")
+    assert "--motion-fps 0.0: expected" in refused(capsys, *train, "--motion-fps", 0)
     assert not (tmp_path / "run").exists()
     render = ["render", trained, "--frames", 2, "--device", "cpu", "-o", tmp_path / "out"]
     assert vertices in refused(capsys, *render, "--motion", tmp_path / "other.npz")

@@ -112,7 +112,7 @@ class MovingMesh:
 
 
 def read_captured_motion(
-    path: Path | None, capture: Capture, held_out: Path | None, scene: Scene
+    path: Path | None, capture: Capture, held_out: Path | None, scene: Scene, *, fps: float | None = None
 ) -> CapturedMotion | None:
     """The motion of a capture, from a file or from the capture's own folder.
 
@@ -125,6 +125,7 @@ def read_captured_motion(
         held_out: folder of another capture whose photographs are held out. They show its own `motion.safetensors`;
             without one, frames of the same motion.
         scene: of the mesh file.
+        fps: as for `read_motion`; None for the video's own.
 
     Returns:
         None where there is neither a path nor such a file.
@@ -135,7 +136,7 @@ def read_captured_motion(
     path = find_motion(capture.source) if path is None else path
     if path is None:
         return None
-    motion = read_motion(path, scene, fps=capture.fps)
+    motion = read_motion(path, scene, fps=capture.fps if fps is None else fps)
     frames = capture.frame_indices.clone()
     own = frames if held_out is None else frames[capture.train_indices]
     _check_frames(path, motion, capture, own)

@@ -46,6 +46,7 @@ class SourceConfig:
         masks: folder of masks; None where there are none or the cameras name them.
         held_out: another capture folder to evaluate on, all of `photos` then being trained on; None to split `photos`.
         motion: how the mesh moves, as `read_motion` takes it; None for the capture folder's own or a mesh that rests.
+        motion_fps: frames a second at which an animation is sampled; None for the video's own, or 30.
         size: longer side of the training images in pixels; None for the photographs' own.
         unwrap: which faces got new texture coordinates.
     """
@@ -56,6 +57,7 @@ class SourceConfig:
     masks: str | None = None
     held_out: str | None = None
     motion: str | None = None
+    motion_fps: float | None = None
     size: int | None = None
     unwrap: str = "missing"
 
@@ -327,7 +329,7 @@ def load_motion(source: SourceConfig, capture: Capture, scene: Scene) -> Capture
     """
     path = None if source.motion is None else Path(source.motion)
     held_out = None if source.held_out is None else Path(source.held_out)
-    return read_captured_motion(path, capture, held_out, scene)
+    return read_captured_motion(path, capture, held_out, scene, fps=source.motion_fps)
 
 
 Config = TypeVar("Config", SourceConfig, ShadingConfig, TrainingConfig)

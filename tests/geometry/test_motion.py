@@ -159,7 +159,7 @@ def write_frames(folder: Path, frames: np.ndarray, names: list[str] | None = Non
 
 def test_a_folder_of_objs_an_npz_and_our_own_file_hold_the_same_motion(cube, tmp_path):
     frames = cube_frames()
-    names = ["cube_9.obj", "cube_10.obj", "cube_11.obj"]  # by number, not by name
+    names = ["v2_9.obj", "v2_10.obj", "v2_11.obj"]  # by number, not by name
     folder = write_frames(tmp_path / "objs", frames, names)
     np.savez(tmp_path / "a.npz", verts=frames, fps=12.0)
     motion = read_motion(tmp_path / "a.npz", cube)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from neuraltex.capture import Capture
 from neuraltex.errors import InputError, InputWarning
 from neuraltex.evaluation import fit_textured_mesh, psnr
 from neuraltex.frames import FrameRenderer
-from neuraltex.geometry import Motion, Poser
+from neuraltex.geometry import Motion, Poser, load_scene
 from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.config import Budget, TrainingConfig
@@ -20,6 +21,7 @@ from neuraltex.training.moving import CapturedMotion, MovingMesh, read_captured_
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Trainer
 from tests.geometry.shapes import quad_part, scene_of
+from tests.geometry.test_gltf_motion import arm
 from tests.geometry.test_motion import bent
 from tests.scenes import ring_cameras, uv_sphere
 from tests.training.test_refinement import painted
@@ -237,6 +239,16 @@ def test_a_capture_folder_brings_its_motion_and_held_out_ones_theirs(tmp_path):
     assert captured.motion.num_frames == 3
     captured.save(tmp_path)
     assert shown(CapturedMotion.load(tmp_path)) == [0, 1, 2, 1, 3]
+
+
+def test_an_animation_is_sampled_at_the_videos_rate_or_the_one_asked_for(tmp_path):
+    path = arm().glb(tmp_path / "arm.glb")
+    scene = load_scene(path, unwrap="never")
+    video = direction_capture(5, fps=2.0)
+    for fps, num_frames in ((None, 5), (2.5, 6)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", InputWarning)
+            assert read_captured_motion(path, video, None, scene, fps=fps).motion.num_frames == num_frames
 
 
 def test_counts_that_disagree_are_told(tmp_path):
