@@ -114,7 +114,7 @@ def arm() -> Writer:
 
 def test_nodes_are_moved_with_what_hangs_on_them(tmp_path):
     path = arm().glb(tmp_path / "arm.glb")
-    scene = load_scene(path)
+    scene = load_scene(path, unwrap="never")
     frames = moved(path, 2.0)
     assert frames.shape == (5, 30, 3), "from the first key at 1 s to the last at 3 s"
     rest = read_motion(path, scene, fps=2.0).onto(scene).frame(0)
@@ -273,7 +273,7 @@ def _damaged(case: str, path: Path) -> Path:
     ],
 )
 def test_files_that_cannot_be_are_named(tmp_path, case, expected):
-    scene = load_scene(arm().glb(tmp_path / "good.glb"))
+    scene = load_scene(arm().glb(tmp_path / "good.glb"), unwrap="never")
     with pytest.raises(InputError, match=expected) as caught:
         read_motion(_damaged(case, tmp_path / "bad.glb"), scene, fps=1.0)
     assert "\n" not in str(caught.value)
@@ -281,7 +281,7 @@ def test_files_that_cannot_be_are_named(tmp_path, case, expected):
 
 def test_an_animation_moves_the_mesh_that_is_rendered(tmp_path):
     path = arm().glb(tmp_path / "arm.glb")
-    scene = load_scene(path)
+    scene = load_scene(path, unwrap="never")
     flat = read_motion(path, scene, fps=10.0).onto(scene)
     assert flat.verts.shape[1:] == scene.flatten().verts.shape
     assert (flat.at(0.5) - flat.frame(5)).abs().max() < 1e-5
