@@ -21,6 +21,7 @@ from neuraltex.capture.reconstruct.command import Reconstruct
 from neuraltex.capture.solve.command import Align, Prepare
 from neuraltex.demo import run_demo
 from neuraltex.doctor import diagnose
+from neuraltex.editing.command import EditCommand
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
 from neuraltex.execution import Execution
@@ -370,6 +371,7 @@ def _commands(device: torch.device) -> Any:
         | Annotated[Train, subcommand("train", default=train_default)]
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Render, subcommand("render")]
+        | Annotated[EditCommand, subcommand("edit")]
     )
 
 

@@ -25,7 +25,7 @@ def make_path(name: str, trained: Camera, *, num_frames: int, fps: float, smooth
     """A camera path by name or from a file.
 
     Args:
-        name: "orbit", "spiral" or "train", made from the training cameras; or a JSON file of cameras.
+        name: "orbit", "spiral", "train" or "still", made from the training cameras; or a JSON file of cameras.
         trained: the training cameras, a batch `[N]`.
         num_frames: frames of a path that is made here.
         fps: frames a second of a path that does not say.
@@ -41,8 +41,10 @@ def make_path(name: str, trained: Camera, *, num_frames: int, fps: float, smooth
         return CameraPath(spiral(trained, num_frames=num_frames), fps)
     if name == "train":
         return CameraPath(training_path(trained, num_frames=num_frames), fps)
+    if name == "still":
+        return CameraPath(trained[torch.zeros(num_frames, dtype=torch.int64)], fps)
     if not Path(name).suffix:
-        raise NeuraltexError(f"--path {name}: expected orbit, spiral, train, or a JSON file of cameras")
+        raise NeuraltexError(f"--path {name}: expected orbit, spiral, train, still, or a JSON file of cameras")
     path = read_path(Path(name))
     if not smooth:
         return path
@@ -122,7 +124,7 @@ def render_run(
     """
     if alpha and background is not None:
         raise SettingError("--alpha and --background: the one leaves out what the other puts behind; give one of them")
-    cameras = path.cameras if size is None else _resized(path.cameras, size)
+    cameras = path.cameras if size is None else resized(path.cameras, size)
     shader, _ = run.load_model(device)
     mesh = run.load_mesh(device)
     poser, pose_at = _poses(run, motion, path.fps, device, loop=loop, freeze=freeze)
@@ -143,8 +145,13 @@ def render_run(
     return len(cameras.K)
 
 
-def _resized(cameras: Camera, size: int) -> Camera:
-    """Cameras whose longer side has so many pixels."""
+def resized(cameras: Camera, size: int) -> Camera:
+    """Cameras whose longer side has so many pixels.
+
+    Args:
+        cameras: a batch `[N]`.
+        size: in pixels.
+    """
     scale = size / max(cameras.width, cameras.height)
     return cameras.resize(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
 

@@ -1,0 +1,106 @@
+"""What a run's photographs told of its surface beside the textures: which texels they show, and the light."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from neuraltex.colours import srgb_to_linear
+from neuraltex.editing.light import Light, Shadows, fit_light, lamps_around
+from neuraltex.editing.unfold import Unfolded, seen_texels, unfold
+from neuraltex.geometry.mesh import Mesh
+from neuraltex.shading import Shader
+from neuraltex.training.checkpoint import load_tensors, save_tensors
+from neuraltex.training.run import Run
+
+FILE = "surface.safetensors"
+# Light and sight are known on so many texels a side: shadows are softer than the finest texels.
+SIZE = 512
+
+
+@dataclass(frozen=True)
+class SurfaceMemory:
+    """What editing a run needs beside the run.
+
+    Args:
+        seen: `[S, S]` texels that a photograph shows.
+        covered: `[S, S]` texels that lie on the surface.
+        light: the lamps that the photographs' shadows tell of.
+    """
+
+    seen: Bool[Tensor, "S S"]
+    covered: Bool[Tensor, "S S"]
+    light: Light
+
+    @property
+    def unseen_share(self) -> float:
+        """Share of the surface's texels that no photograph shows."""
+        return 1 - float((self.seen & self.covered).sum() / self.covered.sum().clamp(min=1))
+
+
+def remember_surface(
+    run: Run, mesh: Mesh, shader: Shader, *, report: Callable[[str], None] = lambda _: None
+) -> SurfaceMemory:
+    """Find out what editing needs of a run, or read it where that was done before; kept in the run folder.
+
+    Args:
+        run: a trained run.
+        mesh: its corrected mesh, on the device to compute on.
+        shader: its shader.
+        report: told what takes long.
+
+    Raises:
+        InputError: a file of the run cannot be read or written.
+    """
+    path = run.folder / FILE
+    device = mesh.verts.device
+    if path.exists() and path.stat().st_mtime >= run.model.stat().st_mtime:
+        tensors, state = load_tensors(path, device)
+        names = [field.name for field in fields(Light) if field.name != "radius"]
+        light = Light(**{name: tensors[name] for name in names}, radius=float(state["radius"]))
+        return SurfaceMemory(tensors["seen"].bool(), tensors["covered"].bool(), light)
+    size = min(SIZE, shader.config.texture_size)
+    report("finding out which texels the photographs show")
+    seen = seen_texels(mesh, run.load_cameras().to(device), size)
+    texels = unfold(mesh, size)
+    covered = torch.zeros_like(seen)
+    covered[texels.places[:, 0], texels.places[:, 1]] = True
+    report("finding the light in the texture's shadows")
+    light = _find_light(mesh, shader, texels, seen)
+    tensors = {name: getattr(light, name) for name in ("positions", "radiance", "ambient", "middle")}
+    tensors |= {"seen": seen.to(torch.uint8), "covered": covered.to(torch.uint8)}
+    save_tensors(path, tensors, {"radius": light.radius})
+    return SurfaceMemory(seen, covered, light)
+
+
+def _find_light(mesh: Mesh, shader: Shader, texels: Unfolded, seen: Bool[Tensor, "S S"]) -> Light:
+    with torch.no_grad():
+        colour = srgb_to_linear(texel_features(shader, texels.size)[:3].clamp(0, 1))
+        rows, columns = texels.places.unbind(-1)
+        shown = seen[rows, columns].nonzero().squeeze(1)
+        lamps = lamps_around(mesh)
+        points = texels.points.index_select(0, shown)
+        received = Shadows(mesh, lamps).received(points, texels.normals.index_select(0, shown))
+        places = texels.places.index_select(0, shown)
+    return fit_light(
+        lamps,
+        received,
+        places,
+        colour[:, places[:, 0], places[:, 1]].t(),
+        mesh.part_ids.index_select(0, texels.faces.index_select(0, shown)),
+        points,
+        size=texels.size,
+    )
+
+
+def texel_features(shader: Shader, size: int) -> Float[Tensor, "C S S"]:
+    """The summed texture pyramid at the middles of `size` x `size` texels."""
+    device = shader.texture.levels[0].device
+    middles = (torch.arange(size, device=device) + 0.5) / size
+    v, u = torch.meshgrid(1 - middles, middles, indexing="ij")
+    features: Tensor = shader.texture(torch.stack([u, v], dim=-1)[None])
+    return features[0]
