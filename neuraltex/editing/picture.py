@@ -13,10 +13,11 @@ from torch.nn.functional import grid_sample, interpolate, normalize
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.colours import linear_to_srgb, srgb_to_linear
+from neuraltex.editing.clone import Patch, fill_by_patches, find_patches
 from neuraltex.editing.light import Shadows
 from neuraltex.editing.memory import SurfaceMemory, texel_features
 from neuraltex.editing.stage import Staged
-from neuraltex.editing.unfold import fill_unknown, unfold, widened
+from neuraltex.editing.unfold import unfold, widened
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import GBuffer, antialias, make_gbuffer, opposite_corners
 from neuraltex.raster.gbuffer import interpolate as on_faces
@@ -25,7 +26,7 @@ from neuraltex.shading import Shader
 # Light that an edit adds or takes is a factor on what was photographed, and not trusted beyond this.
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
 # Where a moved part stood: texels that it hid, and those beside them that its foot was blended with.
-OPENED, FOOT = 0.05, 4 / 512
+OPENED, FOOT = 0.05, 8 / 512
 
 
 class EditRenderer:
@@ -50,6 +51,7 @@ class EditRenderer:
             received = self.before.received(texels.points, texels.normals)
             light = received @ memory.light.radiance + memory.light.ambient
             self.known = memory.seen & memory.covered
+            self.patches: list[Patch] = []
             if moved:
                 kept = torch.tensor([name not in moved for name in mesh.part_names], device=mesh.verts.device)
                 stays = kept[mesh.part_ids]
@@ -58,7 +60,10 @@ class EditRenderer:
                 uncovered = texels.image((gain > OPENED * received.mean(dim=1).amax()).float()[:, None])[0] > 0
                 hidden = uncovered & ~memory.seen
                 self.known &= ~(widened(hidden, round(FOOT * texels.size)) & uncovered)
-            self.light = fill_unknown(texels.image(light), self.known)
+                owners = texels.image(mesh.part_ids[texels.faces].float()[:, None] + 1)[0].long() - 1
+                paint = _paint(self.shader, texels.image(light))
+                self.patches = find_patches(paint, uncovered & ~self.known, self.known, owners)
+            self.light = fill_by_patches(texels.image(light), self.known, self.patches)
             self._fill_texture()
         self._after: tuple[Staged, Shadows] | None = None
 
@@ -73,7 +78,7 @@ class EditRenderer:
         size = finest.shape[-1]
         known = interpolate(self.known[None, None].float(), size=(size, size))[0, 0] > 0
         features = texel_features(self.shader, size)
-        finest[0] += (fill_unknown(features, known) - features) * ~known
+        finest[0] += (fill_by_patches(features, known, self.patches) - features) * ~known
 
     @torch.no_grad()
     def __call__(self, staged: Staged, camera: Camera) -> UInt8[Tensor, "H W 3"]:
@@ -122,6 +127,13 @@ class EditRenderer:
         if self._after is None or not _same_shape(self._after[0], staged):
             self._after = (staged, Shadows(staged.mesh, self.memory.light))
         return self._after[1]
+
+
+def _paint(shader: Shader, light: Float[Tensor, "3 S S"]) -> Float[Tensor, "3 S S"]:
+    """The texture's colour without the light that fell on it, sRGB-encoded."""
+    colour = srgb_to_linear(texel_features(shader, light.shape[-1])[:3].clamp(0, 1))
+    paint = colour / light.clamp(min=0.1 * float(light.mean()))
+    return linear_to_srgb(paint / paint.mean() * 0.2)
 
 
 def _same_shape(first: Staged, second: Staged) -> bool:
