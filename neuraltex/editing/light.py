@@ -93,9 +93,10 @@ class Shadows:
         """Whether a lamp sees points, blended between the four nearest pixels of its map."""
         places = points @ camera.w2c[0, :3, :3].t() + camera.w2c[0, :3, 3]
         nearest = places[:, 2] - BIAS * self.light.radius
-        pixels = (places @ camera.K[0].t())[:, :2] / places[:, 2:] - 0.5
-        corner = pixels.floor()
-        share = pixels - corner
+        # Parts may be moved beside a lamp and beyond: numbers stay finite there, and nothing is in the way.
+        pixels = (places @ camera.K[0].t())[:, :2] / places[:, 2:].clamp(min=BIAS * self.light.radius) - 0.5
+        corner = pixels.clamp(-1, MAP_SIZE).floor()
+        share = (pixels - corner).clamp(0, 1)
         column, row = corner.long().clamp(0, MAP_SIZE - 2).unbind(-1)
         flat, first = depth.view(-1), row * MAP_SIZE + column
         total = torch.zeros_like(nearest)
@@ -175,7 +176,8 @@ def fit_light(
         light = [received.index_select(0, rows) @ radiance + everywhere for rows in (first, second)]
         painted = logarithm.index_select(0, first) - logarithm.index_select(0, second)
         off = (light[0].log() - light[1].log() - painted).abs()
-        loss = (off / (off + PAINT)).mean() + 1e-4 * (radiance * count).square().mean()
+        # Not the mean: of no pairs it is not a number.
+        loss = (off / (off + PAINT)).sum() / max(off.numel(), 1) + 1e-4 * (radiance * count).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -50,7 +50,8 @@ class EditRenderer:
             texels = unfold(mesh, len(memory.seen))
             received = self.before.received(texels.points, texels.normals)
             light = received @ memory.light.radiance + memory.light.ambient
-            self.known = memory.seen & memory.covered
+            # Texels beside the surface that photographs were blended with, too: seams are made of them.
+            self.known = memory.seen.clone()
             self.patches: list[Patch] = []
             if moved:
                 kept = torch.tensor([name not in moved for name in mesh.part_names], device=mesh.verts.device)
@@ -62,8 +63,8 @@ class EditRenderer:
                 self.known &= ~(widened(hidden, round(FOOT * texels.size)) & uncovered)
                 owners = texels.image(mesh.part_ids[texels.faces].float()[:, None] + 1)[0].long() - 1
                 paint = _paint(self.shader, texels.image(light))
-                self.patches = find_patches(paint, uncovered & ~self.known, self.known, owners)
-            self.light = fill_by_patches(texels.image(light), self.known, self.patches)
+                self.patches = find_patches(paint, uncovered & ~self.known, self.known & memory.covered, owners)
+            self.light = fill_by_patches(texels.image(light), self.known & memory.covered, self.patches)
             self._fill_texture()
         self._after: tuple[Staged, Shadows] | None = None
 
@@ -93,8 +94,11 @@ class EditRenderer:
         mesh, opposite = staged.mesh, opposite_corners(staged.mesh.faces)
         features = antialias(features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, camera)
         rgb = self.shader.decode(features.permute(0, 3, 1, 2))[0].clamp(0, 1)
-        if self.relight and staged.changed:
-            rgb = linear_to_srgb(srgb_to_linear(rgb) * self._factors(gbuffer, staged)).clamp(0, 1)
+        if self.relight:
+            # Before the first change, too: what was filled from around would else jump when something moves.
+            factors = self._factors(gbuffer, staged)
+            relit = linear_to_srgb(srgb_to_linear(rgb) * factors).clamp(0, 1)
+            rgb = torch.where(factors == 1, rgb, relit)
         if self.shader.environment is None:
             rgb = rgb * gbuffer.mask[0][..., None]
         return (rgb * 255).round().to(torch.uint8)
@@ -103,11 +107,8 @@ class EditRenderer:
         """Light that falls on each pixel's surface after the edit, relative to that before."""
         mask = gbuffer.mask[0]
         face, bary = gbuffer.fragments.pix_to_face[0][mask], gbuffer.fragments.bary[0][mask]
-        now = self._shadows(staged).irradiance(on_faces(staged.mesh.verts, staged.mesh.faces, face, bary),
-                                               gbuffer.normals[0][mask])  # fmt: skip
-        rest = staged.rest
-        normals = normalize(on_faces(rest.normals, rest.faces_normals, face, bary), dim=-1)
-        then = self.before.irradiance(on_faces(rest.verts, rest.faces, face, bary), normals)
+        now = _irradiance(self._shadows(staged), staged.mesh, face, bary)
+        then = _irradiance(self.before, staged.rest, face, bary)
         u, v = gbuffer.uv[0][mask].unbind(-1)
         places = torch.stack([2 * u - 1, 1 - 2 * v], dim=-1)[None, None]
         filled = grid_sample(self.light[None], places, align_corners=False, padding_mode="border")[0, :, 0].t()
@@ -124,6 +125,8 @@ class EditRenderer:
 
     def _shadows(self, staged: Staged) -> Shadows:
         """What the lamps see of an edited state; kept while the state stays."""
+        if not staged.changed:
+            return self.before
         if self._after is None or not _same_shape(self._after[0], staged):
             self._after = (staged, Shadows(staged.mesh, self.memory.light))
         return self._after[1]
@@ -134,6 +137,12 @@ def _paint(shader: Shader, light: Float[Tensor, "3 S S"]) -> Float[Tensor, "3 S 
     colour = srgb_to_linear(texel_features(shader, light.shape[-1])[:3].clamp(0, 1))
     paint = colour / light.clamp(min=0.1 * float(light.mean()))
     return linear_to_srgb(paint / paint.mean() * 0.2)
+
+
+def _irradiance(shadows: Shadows, mesh: Mesh, face: Tensor, bary: Tensor) -> Float[Tensor, "M 3"]:
+    """Light at points of a mesh's faces. The same for both sides of a factor, so that 1 comes out as exactly 1."""
+    normals = normalize(on_faces(mesh.normals, mesh.faces_normals, face, bary), dim=-1)
+    return shadows.irradiance(on_faces(mesh.verts, mesh.faces, face, bary), normals)
 
 
 def _same_shape(first: Staged, second: Staged) -> bool:
