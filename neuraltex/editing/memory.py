@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -12,6 +13,7 @@ from torch import Tensor
 from neuraltex.colours import srgb_to_linear
 from neuraltex.editing.light import Light, Shadows, fit_light, lamps_around
 from neuraltex.editing.unfold import Unfolded, seen_texels, unfold
+from neuraltex.errors import InputError
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.shading import Shader
 from neuraltex.training.checkpoint import load_tensors, save_tensors
@@ -20,6 +22,7 @@ from neuraltex.training.run import Run
 FILE = "surface.safetensors"
 # Light and sight are known on so many texels a side: shadows are softer than the finest texels.
 SIZE = 512
+BUFFERS = ("positions", "radiance", "ambient", "middle")
 
 
 @dataclass(frozen=True)
@@ -54,15 +57,13 @@ def remember_surface(
         report: told what takes long.
 
     Raises:
-        InputError: a file of the run cannot be read or written.
+        InputError: a file of the run cannot be read.
     """
     path = run.folder / FILE
     device = mesh.verts.device
-    if path.exists() and path.stat().st_mtime >= run.model.stat().st_mtime:
-        tensors, state = load_tensors(path, device)
-        names = [field.name for field in fields(Light) if field.name != "radius"]
-        light = Light(**{name: tensors[name] for name in names}, radius=float(state["radius"]))
-        return SurfaceMemory(tensors["seen"].bool(), tensors["covered"].bool(), light)
+    kept = _read(path, device) if path.exists() and path.stat().st_mtime >= run.model.stat().st_mtime else None
+    if kept is not None:
+        return kept
     size = min(SIZE, shader.config.texture_size)
     report("finding out which texels the photographs show")
     seen = seen_texels(mesh, run.load_cameras().to(device), size)
@@ -71,10 +72,23 @@ def remember_surface(
     covered[texels.places[:, 0], texels.places[:, 1]] = True
     report("finding the light in the texture's shadows")
     light = _find_light(mesh, shader, texels, seen)
-    tensors = {name: getattr(light, name) for name in ("positions", "radiance", "ambient", "middle")}
+    tensors = {name: getattr(light, name) for name in BUFFERS}
     tensors |= {"seen": seen.to(torch.uint8), "covered": covered.to(torch.uint8)}
-    save_tensors(path, tensors, {"radius": light.radius})
+    try:
+        save_tensors(path, tensors, {"radius": light.radius})
+    except InputError as error:
+        report(f"{error}; the next edit will find both out again")
     return SurfaceMemory(seen, covered, light)
+
+
+def _read(path: Path, device: torch.device) -> SurfaceMemory | None:
+    """What was kept; None where it cannot be used, since it can be found out again."""
+    try:
+        tensors, state = load_tensors(path, device)
+        light = Light(**{name: tensors[name] for name in BUFFERS}, radius=float(state["radius"]))
+        return SurfaceMemory(tensors["seen"].bool(), tensors["covered"].bool(), light)
+    except (InputError, KeyError, TypeError, ValueError):
+        return None
 
 
 def _find_light(mesh: Mesh, shader: Shader, texels: Unfolded, seen: Bool[Tensor, "S S"]) -> Light:
