@@ -7,12 +7,12 @@
 
 A key says how far a part is from where it was photographed: `move` in scene units, `degrees` about `axis` ("z" where
 left out) through its centre, `scale`, `visible`. What a key leaves out is as photographed. `ease` tells how the key is
-reached: "linear", "in", "out", "in_out", or "hold" for a jump when its time has come.
+reached: "linear", "in", "out", "in_out", or "hold" for a jump when its time has come. Before its first key a part is as
+that key says, so one that is to vanish later needs a key at t 0, too.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,6 +21,7 @@ from typing import Any
 
 from neuraltex.editing.stage import AXES, Stage
 from neuraltex.errors import InputError
+from neuraltex.files import read_json
 
 EASES: dict[str, Callable[[float], float]] = {
     "linear": lambda share: share,
@@ -41,8 +42,8 @@ class Key:
         move: scene units, world.
         degrees: of a turn about `axis` through the part's centre.
         axis: name or direction; that of the key before is kept on the way to a key of another axis.
-        scale: factor about the part's centre.
-        visible: whether it is seen, from this key on.
+        scale: factor about the part's centre, above 0.
+        visible: whether it is seen, from this key on; None for as photographed.
         ease: how the key is reached.
     """
 
@@ -51,7 +52,7 @@ class Key:
     degrees: float = 0.0
     axis: str | tuple[float, float, float] = "z"
     scale: float = 1.0
-    visible: bool = True
+    visible: bool | None = None
     ease: str = "linear"
 
 
@@ -61,10 +62,7 @@ def read_timeline(path: Path) -> Callable[[Stage, float], None]:
     Raises:
         InputError: not such a file; names the line or the key at fault.
     """
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(path, f"is not JSON: {error.msg}", line=error.lineno) from error
+    stored = read_json(path)
     if not isinstance(stored, dict) or not set(stored) <= {"parts", "copies", "attach"}:
         raise InputError(path, "expected a table with parts, copies, attach, or some of them")
     copies, attached = (_names(path, stored.get(kind, {}), kind) for kind in ("copies", "attach"))
@@ -94,7 +92,7 @@ def _put(stage: Stage, name: str, keys: list[Key], seconds: float) -> None:
     blend = [a + share * (b - a) for a, b in zip((*before.move, before.degrees, before.scale),
                                                  (*after.move, after.degrees, after.scale), strict=True)]  # fmt: skip
     axis = after.axis if before.degrees == 0 else before.axis
-    actor.visible = before.visible
+    actor.visible = actor.part.visible if before.visible is None else before.visible
     if blend[4] != 1:
         actor.scale(blend[4])
     if blend[3] != 0:
@@ -141,13 +139,17 @@ def _unlike(field: str, value: Any) -> str:
     if field == "move":
         return "" if three else "three numbers"
     if field == "axis":
-        return "" if three or (isinstance(value, str) and value in AXES) else "x, y, z or a direction"
+        named = isinstance(value, str) and value in AXES
+        return "" if named or (three and any(value)) else "x, y, z or a direction"
     if field == "ease":
         return "" if isinstance(value, str) and value in EASES else f"one of {', '.join(EASES)}"
     if field == "visible":
         return "" if isinstance(value, bool) else "true or false"
+    if field == "scale":
+        return "" if _is_number(value) and value > 0 else "a number above 0"
     return "" if _is_number(value) else "a number"
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    # JSON as Python reads it has NaN, infinity and whole numbers without end.
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e30
