@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from neuraltex.editing.stage import Stage, Staged
 from neuraltex.editing.timeline import read_timeline
@@ -43,7 +44,7 @@ class Edit:
             staged = stage.finish()
         except InputError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
             raise InputError(
                 self.path,
@@ -70,22 +71,33 @@ def load_edit(path: Path) -> Edit:
         return Edit(path, read_timeline(path))
     if path.suffix != ".py":
         raise InputError(path, f"expected a .py script or a .json timeline, got {path.suffix or 'no suffix'}")
-    names: dict[str, Any] = {"__name__": path.stem, "__file__": str(path)}
+    # A module like any other, so that dataclasses and the like work in it, and of a name that hides none.
+    module = ModuleType(f"neuraltex_edit_{path.stem}")
+    module.__file__ = str(path)
+    sys.modules[module.__name__] = module
     try:
-        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), names)
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), module.__dict__)
     except SyntaxError as error:
         raise InputError(path, f"is not Python: {error.msg}", line=error.lineno) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(
             path, f"could not be loaded: {type(error).__name__}: {error}", line=_line(error, path)
         ) from error
-    change = names.get("edit")
-    if not callable(change) or len(inspect.signature(change).parameters) != 2:
+    change = module.__dict__.get("edit")
+    if not callable(change) or not _takes_two(change):
         raise InputError(path, "expected a function edit(scene, t)", hint="t is the time in seconds")
     return Edit(path, change)
 
 
-def _line(error: Exception, path: Path) -> int | None:
+def _takes_two(function: Callable[..., object]) -> bool:
+    try:
+        inspect.signature(function).bind(None, 0.0)
+    except TypeError:
+        return False
+    return True
+
+
+def _line(error: BaseException, path: Path) -> int | None:
     """The line of a script that an error came from."""
     lines = [found.lineno for found in traceback.extract_tb(error.__traceback__) if found.filename == str(path)]
     return lines[-1] if lines else None
