@@ -14,7 +14,7 @@ from torch import Tensor
 from tyro.conf import Positional, arg
 
 from neuraltex.cameras import Camera
-from neuraltex.capture import write_video
+from neuraltex.capture.video_writer import VideoWriter
 from neuraltex.editing.memory import remember_surface
 from neuraltex.editing.picture import EditRenderer
 from neuraltex.editing.refined import with_refined_verts
@@ -55,6 +55,10 @@ class EditCommand:
         console = Console(stderr=True)
         if self.frames < 1:
             raise SettingError(f"--frames {self.frames}: expected at least 1")
+        if not 0 < self.fps <= 1000:
+            raise SettingError(f"--fps {self.fps}: expected frames a second between 0 and 1000")
+        if self.size is not None and self.size < 1:
+            raise SettingError(f"--size {self.size}: expected at least 1 pixel")
         run = Run.open(self.run)
         edit = load_edit(self.script)
         path = make_path(self.path, run.load_cameras(), num_frames=self.frames, fps=self.fps)
@@ -93,20 +97,25 @@ def render_edit(
         InputError: the edit fails in a frame, the run is not trained, or the output cannot be written.
     """
     console = Console(quiet=True) if console is None else console
+    writer = VideoWriter(output, fps)
+    shader, _ = run.load_model(device)
     mesh = run.load_mesh(device)
     scene = with_refined_verts(run.load_scene(), mesh)
     moved: set[str] = set()
     for frame in range(len(cameras.K)):
         moved |= edit.at(scene, frame, fps)[1]
     console.print(f"changed: {', '.join(sorted(moved)) or 'nothing'}")
-    shader, _ = run.load_model(device)
-    memory = remember_surface(run, mesh, shader, report=console.print)
-    renderer = EditRenderer(mesh, shader, memory, moved=moved, relight=relight)
-    console.print(
-        f"{memory.unseen_share:.1%} of the surface is in no photograph, "
-        f"{renderer.filled_share:.1%} is filled from what lies around"
-    )
-    write_video(output, _frames(renderer, edit, scene, cameras.to(device), fps), fps)
+    if run.load_motion() is not None:
+        console.print("the mesh moved while it was photographed; the edit shows it at rest")
+    with writer:  # which refuses what it cannot write before anything takes long
+        memory = remember_surface(run, mesh, shader, report=console.print)
+        renderer = EditRenderer(mesh, shader, memory, moved=moved, relight=relight)
+        console.print(
+            f"{memory.unseen_share:.1%} of the surface is in no photograph, "
+            f"{renderer.filled_share:.1%} is filled from what lies around"
+        )
+        for picture in _frames(renderer, edit, scene, cameras.to(device), fps):
+            writer.write(picture)
 
 
 def _frames(
