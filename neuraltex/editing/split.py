@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -14,13 +15,15 @@ from neuraltex.geometry.components import connected_components
 from neuraltex.geometry.mtl import Material
 from neuraltex.geometry.part import Part
 
+Vector = Sequence[float] | npt.NDArray[np.float64]
+
 
 def faces_where(
     part: Part,
     materials: Sequence[Material],
     *,
-    box: tuple[Sequence[float], Sequence[float]] | None = None,
-    plane: tuple[Sequence[float], Sequence[float]] | None = None,
+    box: tuple[Vector, Vector] | None = None,
+    plane: tuple[Vector, Vector] | None = None,
     component: int | None = None,
     material: str | None = None,
 ) -> Bool[Tensor, "F"]:
@@ -35,7 +38,8 @@ def faces_where(
         material: name of a material.
 
     Raises:
-        ValueError: none or several rules, a component or material that the part lacks, or faces that are none or all.
+        ValueError: none or several rules, numbers that are missing or not finite, a component or material that the
+            part lacks, or faces that are none or all.
     """
     given = [name for name, rule in (("box", box), ("plane", plane), ("component", component), ("material", material))
              if rule is not None]  # fmt: skip
@@ -43,10 +47,10 @@ def faces_where(
         raise ValueError(f"split: expected one of box, plane, component and material, got {', '.join(given) or 'none'}")
     middles = part.world_verts.index_select(0, part.faces.reshape(-1)).view(-1, 3, 3).mean(1)
     if box is not None:
-        lowest, highest = (torch.as_tensor(corner, dtype=torch.float64) for corner in box)
+        lowest, highest = _two("box", box)
         picked = ((middles >= lowest) & (middles <= highest)).all(dim=1)
     elif plane is not None:
-        point, normal = (torch.as_tensor(values, dtype=torch.float64) for values in plane)
+        point, normal = _two("plane", plane)
         picked = (middles - point) @ normal > 0
     elif component is not None:
         pieces = _components(part)
@@ -62,6 +66,31 @@ def faces_where(
         found = "all" if len(picked) and bool(picked.all()) else "none"
         raise ValueError(f"split: expected some faces of {part.name!r} by {given[0]}, got {found} of {len(picked):,}")
     return picked
+
+
+def vector_of(what: str, values: Vector) -> Float[Tensor, "3"]:
+    """`[3]` float64.
+
+    Args:
+        what: its name, for the message.
+        values: as a user gave them.
+
+    Raises:
+        ValueError: not three finite numbers.
+    """
+    try:
+        vector = torch.as_tensor(np.asarray(values, dtype=np.float64))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what}: expected three finite numbers, got {values!r}") from error
+    if vector.shape != (3,) or not bool(vector.isfinite().all()):
+        raise ValueError(f"{what}: expected three finite numbers, got {vector.tolist()}")
+    return vector
+
+
+def _two(rule: str, given: tuple[Vector, Vector]) -> tuple[Tensor, Tensor]:
+    if len(given) != 2:
+        raise ValueError(f"split: expected two points, or a point and a normal, for {rule}, got {len(given)}")
+    return vector_of(f"split: {rule}", given[0]), vector_of(f"split: {rule}", given[1])
 
 
 def _components(part: Part) -> Int[Tensor, "F"]:

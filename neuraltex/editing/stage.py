@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from neuraltex.cameras.rotations import so3_exp
-from neuraltex.editing.split import faces_where, sub_part
+from neuraltex.editing.split import Vector, faces_where, sub_part, vector_of
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.geometry.part import Part, identity
 from neuraltex.geometry.poser import Poser
 from neuraltex.geometry.scene import Scene
 
 Frame = Literal["part", "world"]
-Vector = Sequence[float]
 Deformation = Callable[[npt.NDArray[np.float64]], npt.ArrayLike]
 AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 # What a turned part looks like goes along: 0.03 dB better around the part that benchmarks.edits turns by 130 degrees.
@@ -36,7 +35,8 @@ class Staged:
 
     Args:
         mesh: flat buffers of what is visible.
-        rest: the same rows before the edit: a copy's are those of what it was copied from.
+        rest: the same faces before the edit: a copy's are those of what it was copied from, and one that wears another
+            part's texture has that part's.
         turns: `[P, 3, 3]` how each part of `mesh.part_names` was turned where its view dependence follows it, and
             nothing where that follows the world.
         changed: whether anything differs from the scene as it was photographed.
@@ -76,12 +76,11 @@ class Actor:
         return self.part.name
 
     @property
-    def center(self) -> Float[Tensor, "3"]:
+    def center(self) -> npt.NDArray[np.float64]:
         """`[3]` middle of the part's box where it is now, without what it is attached to; world."""
-        verts = self._placed(self.matrix)
-        if not len(verts):
-            return self.matrix[:3, 3].clone()
-        return (verts.amin(0) + verts.amax(0)) / 2
+        verts = self._shape @ self.matrix[:3, :3].T + self.matrix[:3, 3]
+        middle: npt.NDArray[np.float64] = ((verts.amin(0) + verts.amax(0)) / 2).numpy()
+        return middle
 
     def move(self, offset: Vector) -> Actor:
         """Shift by `offset`, three numbers in scene units, world axes.
@@ -90,7 +89,7 @@ class Actor:
             ValueError: not three finite numbers.
         """
         motion = identity()
-        motion[:3, 3] = _vector("move", offset)
+        motion[:3, 3] = vector_of("move", offset)
         return self.transform(motion)
 
     def rotate(self, degrees: float, axis: str | Vector = "z", *, about: Vector | None = None) -> Actor:
@@ -106,13 +105,14 @@ class Actor:
         """
         if isinstance(axis, str) and axis not in AXES:
             raise ValueError(f"rotate: expected an axis x, y, z or a direction, got {axis!r}")
-        direction = _vector("rotate: axis", AXES[axis] if isinstance(axis, str) else axis)
+        direction = vector_of("rotate: axis", AXES[axis] if isinstance(axis, str) else axis)
         if not math.isfinite(degrees):
             raise ValueError(f"rotate: expected a finite angle, got {degrees}")
-        if float(direction.norm()) == 0:
+        longest = direction.abs().amax()
+        if float(longest) == 0:
             raise ValueError("rotate: expected an axis with a length, got 0 0 0")
         motion = identity()
-        motion[:3, :3] = so3_exp(normalize(direction, dim=0) * math.radians(degrees))
+        motion[:3, :3] = so3_exp(normalize(direction / longest, dim=0) * math.radians(degrees))
         return self._about(motion, about)
 
     def scale(self, factor: float | Vector, *, about: Vector | None = None) -> Actor:
@@ -125,7 +125,9 @@ class Actor:
         Raises:
             ValueError: a factor that is 0 or not finite.
         """
-        factors = _vector("scale", [factor] * 3 if isinstance(factor, int | float) else factor)
+        factors = vector_of(
+            "scale", np.full(3, factor) if isinstance(factor, float | int) or np.ndim(factor) == 0 else factor
+        )
         if bool((factors == 0).any()):
             raise ValueError(f"scale: expected factors other than 0, which flattens the part, got {factors.tolist()}")
         motion = identity()
@@ -145,7 +147,7 @@ class Actor:
         return self
 
     def _about(self, motion: Tensor, about: Vector | None) -> Actor:
-        pivot = self.center if about is None else _vector("about", about)
+        pivot = vector_of("about", self.center if about is None else about)
         motion[:3, 3] = pivot - motion[:3, :3] @ pivot
         return self.transform(motion)
 
@@ -168,8 +170,11 @@ class Actor:
         Raises:
             ValueError: another shape came back, or numbers that are not finite.
         """
-        verts = self.part.world_verts if self._verts is None else self._verts
-        moved = torch.as_tensor(np.asarray(function(verts.numpy().copy()), dtype=np.float64))
+        verts = self._shape
+        returned = function(verts.numpy().copy())
+        if returned is None:
+            raise ValueError(f"deform: expected the positions of {self.name!r} back, got None; does it return them?")
+        moved = torch.as_tensor(np.asarray(returned, dtype=np.float64))
         if moved.shape != verts.shape:
             raise ValueError(
                 f"deform: expected {list(verts.shape)} positions of {self.name!r} back, got {list(moved.shape)}"
@@ -234,21 +239,27 @@ class Actor:
         still = torch.equal(self.total, identity()) and self.visible == self.part.visible
         return not still or self._verts is not None or self._texture is not None
 
-    def _placed(self, matrix: Tensor) -> Float[Tensor, "V 3"]:
-        verts = self.part.world_verts if self._verts is None else self._verts
-        return verts @ matrix[:3, :3].T + matrix[:3, 3]
+    @property
+    def _shape(self) -> Float[Tensor, "V 3"]:
+        """Its vertices before it is moved; world."""
+        return self.part.world_verts if self._verts is None else self._verts
 
     def finished(self) -> Part:
-        """The part where it comes to lie, with its normals, in world coordinates."""
-        part, matrix = self.part, self.total
-        rest = replace(part, verts=part.world_verts, normals=part.world_normals, transform=identity(), visible=True)
+        """The part where it comes to lie, with its normals."""
+        part = replace(self.part, visible=True)
         if self._texture is not None:
-            rest = replace(rest, verts_uv=self._texture.verts_uv, faces_uv=self._texture.faces_uv)
+            part = replace(part, verts_uv=self._texture.verts_uv, faces_uv=self._texture.faces_uv)
         if self._verts is not None:
-            flat = Scene([rest]).flatten(dtype=torch.float64)
-            posed = Poser(flat).pose(self._verts)
-            rest = replace(rest, verts=posed.verts, normals=posed.normals, faces_normals=posed.faces_normals)
-        return replace(rest, transform=matrix)
+            # In the part's own frame, where faces are wound as they are stored even if its transform mirrors it.
+            flat = Scene([replace(part, transform=identity())]).flatten(dtype=torch.float64)
+            linear, shift = part.transform[:3, :3], part.transform[:3, 3]
+            posed = Poser(flat).pose((self._verts - shift) @ torch.linalg.inv(linear).T)
+            part = replace(part, verts=posed.verts, normals=posed.normals, faces_normals=posed.faces_normals)
+        return replace(part, transform=self.total @ part.transform)
+
+    def rested(self) -> Part:
+        """What was photographed of each face, whose light is in the texture that the face wears."""
+        return replace(self.part if self._texture is None else self._texture, name=self.name, visible=True)
 
     def turn(self) -> Float[Tensor, "3 3"]:
         """The rotation in its motion, without scale."""
@@ -279,13 +290,16 @@ class Stage:
             ValueError: there is none; says which there are.
         """
         if name not in self._actors:
-            close = difflib.get_close_matches(name, self.names, n=1)
+            close = difflib.get_close_matches(str(name), self.names, n=1)
             meant = f"; did you mean {close[0]!r}?" if close else ""
             raise ValueError(f"part: expected one of {', '.join(self.names)}; got {name!r}{meant}")
         return self._actors[name]
 
     def __contains__(self, name: object) -> bool:
         return name in self._actors
+
+    def __iter__(self) -> Iterator[Actor]:
+        return iter(list(self._actors.values()))
 
     @property
     def moved(self) -> set[str]:
@@ -338,42 +352,39 @@ class Stage:
         picked = faces_where(
             actor.part, self._scene.materials, box=box, plane=plane, component=component, material=material
         )
-        kept = Actor(self, sub_part(actor.part, ~picked, source), actor.origin)
         new = self.add(sub_part(actor.part, picked, name), actor.origin)
-        self._actors[source] = kept
+        # The actor stays the same one: others may hang on it, and scripts may hold it.
+        actor.part = sub_part(actor.part, ~picked, source)
         return new
 
     def finish(self) -> Staged:
         """What is to be rendered.
 
         Raises:
-            ValueError: nothing is left to be seen.
+            ValueError: nothing is left to be seen, something lies farther away than numbers reach, or a part's view
+                dependence follows neither the part nor the world.
         """
         shown = [actor for actor in self._actors.values() if actor.visible]
         if not shown:
             raise ValueError("scene: expected at least one visible part, all are hidden")
+        for actor in shown:
+            if actor.view_dependence not in get_args(Frame):
+                raise ValueError(
+                    f"view_dependence: expected part or world for {actor.name!r}, got {actor.view_dependence!r}"
+                )
         after = [actor.finished() for actor in shown]
-        # Normals of a deformed part may be fewer: one row of normals a corner keeps both sides alike.
-        mesh = Scene([_corner_normals(part) for part in after]).flatten()
-        before = [
-            replace(actor.part, name=part.name, visible=True, verts_uv=part.verts_uv, faces_uv=part.faces_uv)
-            for actor, part in zip(shown, after, strict=True)
-        ]
-        rest = Scene([_corner_normals(part) for part in before]).flatten()
-        # Faces wound the other way round are so on both sides.
-        rest = replace(rest, faces=mesh.faces, faces_normals=mesh.faces_normals, faces_uv=mesh.faces_uv)
+        mesh = Scene(after).flatten()
+        if not bool(mesh.verts.isfinite().all()):
+            raise ValueError("scene: expected positions below 3e38, got larger ones")
+        rest = Scene([_wound_like(part, actor.rested()) for actor, part in zip(shown, after, strict=True)]).flatten()
         turns = [actor.turn() if actor.view_dependence == "part" else torch.eye(3).double() for actor in shown]
         changed = any(actor.changed or actor.origin is None for actor in self._actors.values())
         return Staged(mesh, rest, torch.stack(turns).float(), changed)
 
 
-def _corner_normals(part: Part) -> Part:
-    rows: Int[Tensor, "F 3"] = torch.arange(3 * len(part.faces)).view(-1, 3)
-    return replace(part, normals=part.normals.index_select(0, part.faces_normals.reshape(-1)), faces_normals=rows)
-
-
-def _vector(what: str, values: Vector) -> Float[Tensor, "3"]:
-    vector = torch.as_tensor(np.asarray(values, dtype=np.float64))
-    if vector.shape != (3,) or not bool(vector.isfinite().all()):
-        raise ValueError(f"{what}: expected three finite numbers, got {np.asarray(values).tolist()}")
-    return vector
+def _wound_like(model: Part, part: Part) -> Part:
+    """A part whose corners come out of flattening in the order of the model's: mirrored ones are turned round there."""
+    if model.is_mirrored == part.is_mirrored:
+        return part
+    faces, faces_uv, faces_normals = (rows.flip(1) for rows in (part.faces, part.faces_uv, part.faces_normals))
+    return replace(part, faces=faces, faces_uv=faces_uv, faces_normals=faces_normals)
