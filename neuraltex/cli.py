@@ -26,6 +26,7 @@ from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
 from neuraltex.execution import Execution
 from neuraltex.geometry import load_scene, read_motion
+from neuraltex.reenactment.command import Reenact, Track
 from neuraltex.rendering import make_path, render_run
 from neuraltex.shading import ShadingConfig
 from neuraltex.tables import checks_table, metrics_table, parts_table
@@ -372,6 +373,8 @@ def _commands(device: torch.device) -> Any:
         | Annotated[Eval, subcommand("eval")]
         | Annotated[Render, subcommand("render")]
         | Annotated[EditCommand, subcommand("edit")]
+        | Annotated[Track, subcommand("track")]
+        | Annotated[Reenact, subcommand("reenact")]
     )
 
 

@@ -55,6 +55,8 @@ class FrameRenderer:
         self.mesh, self.poser = mesh, poser
         # Where a pose is copied to, so that captured frames read it there.
         self.verts = (mesh if poser is None else poser.rest).verts.clone()
+        wanted = shader.config.num_conditions if shader.detail is not None else 0
+        self.condition = torch.zeros(wanted, device=device) if wanted else None
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         self.execution = pick_execution(execution, device, seconds=seconds)
         self.opposite, self.alpha = opposite_corners(mesh.faces), alpha
@@ -68,11 +70,12 @@ class FrameRenderer:
         self._graphs: dict[tuple[int, int, int], _Graph] = {}
 
     @torch.no_grad()
-    def pose(self, verts: Float[Tensor, "V 3"]) -> None:
+    def pose(self, verts: Float[Tensor, "V 3"], condition: Float[Tensor, "E"] | None = None) -> None:
         """Put the mesh into another pose, for all frames to come; those captured are replayed all the same.
 
         Args:
             verts: `[V, 3]` world positions, of the vertices of the mesh before training corrected it.
+            condition: `[E]` the surface's state, where detail was learned that depends on it; zeros where None.
 
         Raises:
             ValueError: the renderer was made without a poser.
@@ -80,6 +83,8 @@ class FrameRenderer:
         if self.poser is None:
             raise ValueError("poser: expected one, got None; a renderer without one keeps its mesh at rest")
         self.verts.copy_(verts, non_blocking=True)
+        if condition is not None and self.condition is not None:
+            self.condition.copy_(condition, non_blocking=True)
 
     @torch.no_grad()
     def __call__(self, cameras: Camera) -> UInt8[Tensor, "B H W C"]:
@@ -103,6 +108,7 @@ class FrameRenderer:
     def _frame(self, cameras: Camera) -> Tensor:
         # Posed within the frame: the normals of a captured one follow the vertices, too.
         mesh = self.mesh if self.poser is None else self.poser.pose(self.verts, self.mesh)
+        mesh = replace(mesh, condition=self.condition)
         rendering = render(mesh, cameras, self.shader, opposite=self.opposite)
         rgb = (rendering.rgb * self.gain).clamp(0, 1)
         if self.alpha:

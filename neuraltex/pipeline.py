@@ -71,7 +71,7 @@ def _look(
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"], GBuffer]:
     """All of `render` but the network."""
     gbuffer = make_gbuffer(mesh, cameras, backend)
-    features, colour = shader.features(gbuffer, backend)
+    features, colour = shader.features(gbuffer, backend, mesh.condition)
     if opposite is None:
         opposite = opposite_corners(mesh.faces)
     features = antialias(

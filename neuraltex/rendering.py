@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from neuraltex.cameras import Camera, CameraPath, orbit, read_path, spiral, spline_path, training_path
@@ -17,6 +17,8 @@ from neuraltex.geometry import Motion, Poser
 from neuraltex.training.run import Run
 from neuraltex.training.workers import ALONE, Workers
 
+# A frame to the mesh's vertices `[V, 3]` and the numbers `[E]` that its looks depend on beside its shape, if any.
+PoseAt = Callable[[int], tuple[Tensor, Tensor | None]]
 # About what a frame takes on a GPU, for telling how long a path will.
 SECONDS_A_FRAME = 2e-3
 
@@ -57,7 +59,7 @@ def render_frames(
     renderer: FrameRenderer,
     cameras: Camera,
     workers: Workers,
-    pose_at: Callable[[int], Float[Tensor, "V 3"]] | None = None,
+    pose_at: PoseAt | None = None,
 ) -> Iterator[UInt8[Tensor, "H W C"]]:
     """Render a path frame by frame.
 
@@ -65,7 +67,7 @@ def render_frames(
         renderer: of the scene.
         cameras: a batch `[N]`, on the scene's device.
         workers: the processes that share the frames: each renders every count-th, the first one gets them all.
-        pose_at: the vertices in each frame, where the mesh moves.
+        pose_at: the vertices in each frame and the surface's state, where the mesh moves.
 
     Yields:
         `[H, W, 3]` sRGB-encoded, or `[H, W, 4]` where the renderer makes alpha; in order, on the first worker alone.
@@ -73,7 +75,7 @@ def render_frames(
     for start in range(0, len(cameras.K), workers.count):
         index = min(start + workers.rank, len(cameras.K) - 1)
         if pose_at is not None:
-            renderer.pose(pose_at(index))
+            renderer.pose(*pose_at(index))
         frame = renderer(cameras[index : index + 1])[0]
         yield from workers.gather(frame)[: len(cameras.K) - start]
 
@@ -158,8 +160,8 @@ def resized(cameras: Camera, size: int) -> Camera:
 
 def _poses(
     run: Run, motion: Motion | None, fps: float, device: torch.device, *, loop: bool, freeze: int | None
-) -> tuple[Poser | None, Callable[[int], Float[Tensor, "V 3"]] | None]:
-    """What poses the run's mesh, and its vertices in each frame of a path; nothing where the mesh rests."""
+) -> tuple[Poser | None, PoseAt | None]:
+    """What poses the run's mesh, and its pose in each frame of a path; nothing where the mesh rests."""
     if motion is None:
         captured = run.load_motion()
         motion = None if captured is None else captured.motion
@@ -171,8 +173,11 @@ def _poses(
         raise SettingError(f"--freeze {freeze}: expected a frame of the motion, 0 to {motion.num_frames - 1}")
     scene = run.load_scene()
     flat = motion.onto(scene)
-    if freeze is not None:
-        held = flat.frame(freeze).to(device)
-        return Poser(scene.flatten().to(device)), lambda _: held
-    # Frames are sent one by one: a long motion of a large mesh need not fit on the device.
-    return Poser(scene.flatten().to(device)), lambda index: flat.at(index / fps, loop=loop).to(device)
+
+    def pose_at(index: int) -> tuple[Tensor, Tensor | None]:
+        # Frames are sent one by one: a long motion of a large mesh need not fit on the device.
+        seconds = index / fps if freeze is None else freeze / flat.fps
+        condition = flat.condition_at(seconds, loop=loop)
+        return flat.at(seconds, loop=loop).to(device), None if condition is None else condition.to(device)
+
+    return Poser(scene.flatten().to(device)), pose_at

@@ -22,6 +22,8 @@ class Mesh:
         faces_normals: `[F, 3]` indices into `normals`.
         part_ids: `[F]` index into `part_names` a face.
         part_names: names of the parts, in the order of their ids.
+        condition: `[E]` numbers that tell the state of a mesh that moves, such as the coefficients of an expression;
+            None where nobody tells.
     """
 
     verts: Float[Tensor, "V 3"]
@@ -32,11 +34,12 @@ class Mesh:
     faces_normals: Int[Tensor, "F 3"]
     part_ids: Int[Tensor, "F"]
     part_names: tuple[str, ...]
+    condition: Float[Tensor, "E"] | None = None
 
     def to(self, device: torch.device | str) -> Mesh:
         """The same mesh with every buffer on `device`."""
-        moved = {f.name: getattr(self, f.name).to(device) for f in fields(self) if f.name != "part_names"}
-        return replace(self, **moved)
+        buffers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "part_names"}
+        return replace(self, **{name: buffer.to(device) for name, buffer in buffers.items() if buffer is not None})
 
     def with_verts(self, verts: Float[Tensor, "V 3"]) -> Mesh:
         """The same surface with its vertices elsewhere; normals are made anew from them.

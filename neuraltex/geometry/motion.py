@@ -28,19 +28,24 @@ class Motion:
         verts: `[N, V, 3]` positions in N frames. As files hold them: of the mesh file's vertices, in its frame and
             unit. After `onto`: of a flat mesh's vertices, in the world.
         fps: frames a second.
+        conditions: `[N, E]` numbers that tell the state of the surface, such as the coefficients of an expression,
+            which its looks may depend on beside its shape; None where nobody tells.
 
     Raises:
-        ValueError: no frames, or a rate that is not above 0.
+        ValueError: no frames, a rate that is not above 0, or conditions of another number of frames.
     """
 
     verts: Float[Tensor, "N V 3"]
     fps: float = FPS
+    conditions: Float[Tensor, "N E"] | None = None
 
     def __post_init__(self) -> None:
         if len(self.verts) < 1:
             raise ValueError("verts: expected at least one frame")
         if not 0 < self.fps < math.inf:
             raise ValueError(f"fps: expected frames a second above 0, got {self.fps}")
+        if self.conditions is not None and len(self.conditions) != len(self.verts):
+            raise ValueError(f"conditions: expected {len(self.verts)} rows, one a frame, got {len(self.conditions)}")
 
     @property
     def num_frames(self) -> int:
@@ -69,17 +74,25 @@ class Motion:
 
         Differentiable in: verts.
         """
+        return self._blended(self.verts, seconds, loop)
+
+    def condition_at(self, seconds: float, *, loop: bool = False) -> Float[Tensor, "E"] | None:
+        """`[E]` the surface's state at a time, as `at` gives its shape; None where nobody tells."""
+        return None if self.conditions is None else self._blended(self.conditions, seconds, loop)
+
+    def _blended(self, rows: Tensor, seconds: float, loop: bool) -> Tensor:
         place = seconds * self.fps
         place = place % self.num_frames if loop else min(max(place, 0.0), self.num_frames - 1.0)
         first = min(int(place), self.num_frames - 1)
         second = (first + 1) % self.num_frames if loop else min(first + 1, self.num_frames - 1)
         share = place - first
         # A frame that is hit is handed out as it is, bit for bit.
-        return self.verts[first] if share == 0 else torch.lerp(self.verts[first], self.verts[second], share)
+        return rows[first] if share == 0 else torch.lerp(rows[first], rows[second], share)
 
     def to(self, device: torch.device | str) -> Motion:
         """The same motion on `device`."""
-        return Motion(self.verts.to(device), self.fps)
+        conditions = None if self.conditions is None else self.conditions.to(device)
+        return Motion(self.verts.to(device), self.fps, conditions)
 
     def onto(self, scene: Scene) -> Motion:
         """The motion of a scene's flat mesh: the file's vertices that its visible parts took, where their transforms
@@ -108,15 +121,17 @@ class Motion:
                 transform = part.transform.to(verts.device)
                 verts = (verts.double() @ transform[:3, :3].T + transform[:3, 3]).to(verts.dtype)
             moved.append(verts)
-        return Motion(torch.cat(moved, dim=1), self.fps)
+        return Motion(torch.cat(moved, dim=1), self.fps, self.conditions)
 
     def save(self, path: str | Path) -> None:
-        """Write a safetensors file, whole or not at all: `verts` as float32, `fps` in the header.
+        """Write a safetensors file, whole or not at all: `verts` and `conditions` as float32, `fps` in the header.
 
         Raises:
             InputError: the file cannot be written.
         """
         tensors = {"verts": self.verts.detach().cpu().float().contiguous()}
+        if self.conditions is not None:
+            tensors["conditions"] = self.conditions.detach().cpu().float().contiguous()
         with whole_file(path) as temporary:
             try:
                 save_file(tensors, temporary, metadata={"fps": repr(float(self.fps))})
@@ -136,13 +151,14 @@ class Motion:
         try:
             with safe_open(path, framework="pt") as stored:
                 verts = stored.get_tensor("verts")
+                conditions = stored.get_tensor("conditions") if "conditions" in stored.keys() else None  # noqa: SIM118
                 fps = float((stored.metadata() or {}).get("fps", FPS))
         except (SafetensorError, OSError, ValueError, TypeError, MemoryError, RuntimeError) as error:
             raise InputError(path, f"is not a motion file ({error})", hint="it holds verts [N, V, 3]") from error
-        return checked_motion(path, verts, fps)
+        return checked_motion(path, verts, fps, conditions)
 
 
-def checked_motion(path: Path, verts: Tensor, fps: float) -> Motion:
+def checked_motion(path: Path, verts: Tensor, fps: float, conditions: Tensor | None = None) -> Motion:
     """A motion out of what a file held, as float32.
 
     Raises:
@@ -158,4 +174,10 @@ def checked_motion(path: Path, verts: Tensor, fps: float) -> Motion:
     broken = (~verts.isfinite().flatten(1).all(dim=1)).nonzero()
     if len(broken):
         raise InputError(path, "a vertex is not finite", frame=int(broken[0]), hint="export the motion again")
-    return Motion(verts, fps)
+    if conditions is None:
+        return Motion(verts, fps)
+    if conditions.ndim != 2 or len(conditions) != len(verts) or not bool(conditions.isfinite().all()):
+        raise InputError(
+            path, f"conditions: {len(verts)} rows of finite numbers were expected, found {list(conditions.shape)}"
+        )
+    return Motion(verts, fps, conditions.float())

@@ -8,12 +8,14 @@ from typing import Annotated, Literal
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from tyro import conf
 from tyro.conf import arg
 
 from neuraltex.errors import SettingError
 from neuraltex.raster.backends import pick_stages
 from neuraltex.raster.gbuffer import GBuffer
 from neuraltex.shading.decoders import make_decoder
+from neuraltex.shading.detail import Detail
 from neuraltex.shading.spherical_harmonics import sh_basis
 from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture
 
@@ -39,6 +41,11 @@ class ShadingConfig:
             yes where the photographs have no masks.
         environment_size: texels along each side of the environment's finest level.
         reflection_size: texels along each side of what "default" learns to see in mirror directions.
+        detail: learn what shows in some states of a moving mesh only, by the numbers that its motion tells of each
+            frame, such as expression coefficients. None for yes where it tells any.
+        detail_size: texels along each side of that.
+        detail_bases: textures that it is blended from.
+        num_conditions: how many numbers the motion tells; found by itself.
 
     Raises:
         SettingError: a size or number of levels that cannot be.
@@ -54,6 +61,10 @@ class ShadingConfig:
     environment: bool | None = None
     environment_size: int = 128
     reflection_size: int = 32
+    detail: bool | None = None
+    detail_size: int = 128
+    detail_bases: int = 8
+    num_conditions: Annotated[int, conf.Suppress] = 0
 
     def __post_init__(self) -> None:
         if self.texture_channels < MODULATED.stop:
@@ -65,6 +76,11 @@ class ShadingConfig:
         ):
             if levels < 1 or size >> (levels - 1) < 1:
                 raise SettingError(f"{name}_size: expected a size that can be halved {levels - 1} times, got {size}")
+        if self.detail_size < 1 or self.detail_bases < 1:
+            raise SettingError(
+                f"detail: expected a size and a number of textures of 1 or more, got {self.detail_size}, "
+                f"{self.detail_bases}"
+            )
         if self.decoder_width < 1 or self.decoder_levels < 1:
             raise SettingError(
                 f"decoder: expected a width and levels of 1 or more, got {self.decoder_width}, {self.decoder_levels}"
@@ -103,28 +119,38 @@ class Shader(nn.Module):
                 for texture in (self.texture, self.environment):
                     if texture is not None:
                         texture.levels[-1][:, :3] += 0.5
+        self.detail = (
+            Detail(config.num_conditions, config.detail_size, channels=channels, num_bases=config.detail_bases)
+            if config.detail and config.num_conditions
+            else None
+        )
         directional = 2 * 9 + REFLECTION_CHANNELS + 1 if config.decoder == "default" else 0
         self.decoder = make_decoder(config.decoder, channels + directional, config.decoder_width, config.decoder_levels)
 
     def features(
-        self, gbuffer: GBuffer, backend: str = "auto"
+        self, gbuffer: GBuffer, backend: str = "auto", condition: Float[Tensor, "E"] | None = None
     ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"]]:
         """The decoder's input.
 
         Args:
             gbuffer: surface buffers `[B, H, W, ...]`.
             backend: as in `pick_stages`.
+            condition: `[E]` the state of the surface, the same in all views; needed where detail was learned.
 
         Returns:
             `[B, C, H, W]` features, on the fast path followed by zeros up to a multiple of 8; and the `[B, 3, H, W]`
             first channels before modulation, which training pulls towards colour.
 
-        Differentiable in: gbuffer's uv, view_dirs, ray_dirs and normals, the texels.
+        Raises:
+            ValueError: detail was learned, and there is no condition.
+
+        Differentiable in: gbuffer's uv, view_dirs, ray_dirs and normals, condition, the texels.
         """
+        more = self._more_levels(condition)
         if pick_stages(backend, gbuffer.uv) == "triton":
-            return self._fused_features(gbuffer)
+            return self._fused_features(gbuffer, more)
         covered = gbuffer.mask[:, None]
-        texels = self.texture(gbuffer.uv)
+        texels = self.texture(gbuffer.uv, more)
         view_dirs = gbuffer.view_dirs
         view_basis = sh_basis(view_dirs).permute(0, 3, 1, 2)
         before, modulated, after = texels[:, :3], texels[:, MODULATED], texels[:, MODULATED.stop :]
@@ -139,13 +165,20 @@ class Shader(nn.Module):
             features = torch.cat([features, directional * covered, covered.to(features.dtype)], dim=1)
         return features, colour
 
-    def _fused_features(self, gbuffer: GBuffer) -> tuple[Tensor, Tensor]:
+    def _more_levels(self, condition: Tensor | None) -> tuple[Tensor, ...]:
+        if self.detail is None:
+            return ()
+        if condition is None:
+            raise ValueError("condition: expected the state of the surface, which detail was learned for, got None")
+        return (self.detail(condition),)
+
+    def _fused_features(self, gbuffer: GBuffer, more: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         from neuraltex.shading.triton_features import Pyramids, surface_features
 
         sky, mirror = (
             tuple(texture.levels) if texture is not None else () for texture in (self.environment, self.reflections)
         )
-        pyramids = Pyramids(tuple(self.texture.levels), sky, mirror)
+        pyramids = Pyramids((*self.texture.levels, *more), sky, mirror)
         features = surface_features(gbuffer.uv, gbuffer.ray_dirs, gbuffer.normals, gbuffer.mask, pyramids)
         features = features.permute(0, 3, 1, 2)
         return features, features[:, :3]

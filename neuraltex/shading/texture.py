@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -52,27 +52,30 @@ class NeuralTexture(nn.Module):
         """Features a texel."""
         return self.levels[0].shape[1]
 
-    def forward(self, uv: Float[Tensor, "B H W 2"]) -> Float[Tensor, "B C H W"]:
+    def forward(self, uv: Float[Tensor, "B H W 2"], more: Sequence[Tensor] = ()) -> Float[Tensor, "B C H W"]:
         """Sample the pyramid.
 
         Args:
             uv: `[B, H, W, 2]` with v up; texel centres lie at (k + 0.5) / size. Points outside the unit square take
                 the value of its border.
+            more: levels `[1, C, h, w]` to add to the pyramid's own.
 
         Returns:
             `[B, C, H, W]`.
 
-        Differentiable in: uv, the texels.
+        Differentiable in: uv, the texels, more.
         """
-        return self._lookup(torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1))
+        return self._lookup(torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1), more=more)
 
-    def _lookup(self, grid: Float[Tensor, "B H W 2"], *, wrap: bool = False) -> Float[Tensor, "B C H W"]:
+    def _lookup(
+        self, grid: Float[Tensor, "B H W 2"], *, wrap: bool = False, more: Sequence[Tensor] = ()
+    ) -> Float[Tensor, "B C H W"]:
         """Sample at coordinates within [-1, 1], row coordinates downwards."""
         batch, height, width, _ = grid.shape
         # One tall image: the texture is then read once, not copied for each view of the batch.
         grid = grid.reshape(1, batch * height, width, 2)
         total: Tensor | float = 0.0
-        for level in self.levels:
+        for level in (*self.levels, *more):
             texels, places = level.to(grid.dtype), grid
             if wrap:
                 size = grid.new_tensor([level.shape[3], level.shape[2]])
@@ -102,18 +105,19 @@ class EnvironmentTexture(NeuralTexture):
     def __init__(self, size: int, *, channels: int = 16, num_levels: int = 4) -> None:
         super().__init__(size, size, channels=channels, num_levels=num_levels)
 
-    def forward(self, directions: Float[Tensor, "B H W 3"]) -> Float[Tensor, "B C H W"]:
+    def forward(self, directions: Float[Tensor, "B H W 3"], more: Sequence[Tensor] = ()) -> Float[Tensor, "B C H W"]:
         """Sample the pyramid by direction, without a seam anywhere.
 
         Args:
             directions: `[B, H, W, 3]`, any length above 0.
+            more: levels `[1, C, s, s]` to add to the pyramid's own.
 
         Returns:
             `[B, C, H, W]`.
 
         Differentiable in: directions, the texels.
         """
-        return self._lookup(2 * direction_to_square(directions) - 1, wrap=True)
+        return self._lookup(2 * direction_to_square(directions) - 1, wrap=True, more=more)
 
 
 def _fold_over(texels: Tensor) -> Tensor:

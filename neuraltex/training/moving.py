@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -25,6 +25,7 @@ class CapturedMotion:
     Args:
         motion: of the mesh file's vertices; the one that is rendered by default.
         elsewhere: `[M, V, 3]` poses of held-out photographs that were taken of another motion.
+        elsewhere_conditions: `[M, E]` the surface's state in those, where the motion tells its own.
         frames: `[P]` of each photograph of the capture, which pose it shows: a frame of `motion`, or past its last one
             a row of `elsewhere`.
     """
@@ -32,6 +33,7 @@ class CapturedMotion:
     motion: Motion
     elsewhere: Float[Tensor, "M V 3"]
     frames: Int[Tensor, "P"]
+    elsewhere_conditions: Float[Tensor, "M E"] | None = None
 
     def save(self, folder: Path) -> None:
         """Keep it in a run folder; the motion itself is a file that `read_motion` reads.
@@ -40,7 +42,10 @@ class CapturedMotion:
             InputError: a file cannot be written.
         """
         self.motion.save(folder / MOTION_FILE)
-        save_tensors(folder / FRAMES_FILE, {"frames": self.frames, "elsewhere": self.elsewhere}, {})
+        tensors = {"frames": self.frames, "elsewhere": self.elsewhere}
+        if self.elsewhere_conditions is not None:
+            tensors["elsewhere_conditions"] = self.elsewhere_conditions
+        save_tensors(folder / FRAMES_FILE, tensors, {})
 
     @staticmethod
     def load(folder: Path) -> CapturedMotion | None:
@@ -61,7 +66,7 @@ class CapturedMotion:
             )
         if len(frames) and not 0 <= int(frames.min()) <= int(frames.max()) < motion.num_frames + len(elsewhere):
             raise InputError(path, "names a frame that the motion does not have", hint="train again")
-        return CapturedMotion(motion, elsewhere, frames)
+        return CapturedMotion(motion, elsewhere, frames, tensors.get("elsewhere_conditions"))
 
     def onto(self, scene: Scene, photographs: Int[Tensor, "P"], rest: Mesh) -> MovingMesh:
         """The flat mesh of a scene as some of the photographs show it.
@@ -83,7 +88,12 @@ class CapturedMotion:
         frames, rows = self.frames[photographs].unique(return_inverse=True)
         every = torch.cat([self.motion.verts, self.elsewhere])[frames]
         flat = Motion(every, self.motion.fps).onto(scene)
-        return MovingMesh(rest, flat.verts.to(rest.verts.device), rows.to(rest.verts.device))
+        device = rest.verts.device
+        conditions = self.motion.conditions
+        if conditions is not None:
+            others = conditions[:0] if self.elsewhere_conditions is None else self.elsewhere_conditions
+            conditions = torch.cat([conditions, others])[frames].to(device)
+        return MovingMesh(rest, flat.verts.to(device), rows.to(device), conditions)
 
 
 class MovingMesh:
@@ -93,10 +103,17 @@ class MovingMesh:
         rest: the scene's flat buffers, as loaded.
         verts: `[N, V, 3]` poses of its vertices, world.
         rows: `[P]` which pose each photograph shows.
+        conditions: `[N, E]` the surface's state in each pose; None where nobody tells.
     """
 
-    def __init__(self, rest: Mesh, verts: Float[Tensor, "N V 3"], rows: Int[Tensor, "P"]) -> None:
-        self.poser, self.verts, self.rows = Poser(rest), verts, rows
+    def __init__(
+        self,
+        rest: Mesh,
+        verts: Float[Tensor, "N V 3"],
+        rows: Int[Tensor, "P"],
+        conditions: Float[Tensor, "N E"] | None = None,
+    ) -> None:
+        self.poser, self.verts, self.rows, self.conditions = Poser(rest), verts, rows, conditions
 
     def meshes(self, indices: Int[Tensor, "B"], shape: Mesh | None = None) -> list[Mesh]:
         """One mesh a photograph; waits for nothing.
@@ -107,8 +124,12 @@ class MovingMesh:
 
         Differentiable in: shape.
         """
-        poses = self.verts.index_select(0, self.rows.index_select(0, indices))
-        return [self.poser.pose(verts, shape) for verts in poses.unbind(0)]
+        rows = self.rows.index_select(0, indices)
+        posed = [self.poser.pose(verts, shape) for verts in self.verts.index_select(0, rows).unbind(0)]
+        if self.conditions is None:
+            return posed
+        conditions = self.conditions.index_select(0, rows).unbind(0)
+        return [replace(mesh, condition=condition) for mesh, condition in zip(posed, conditions, strict=True)]
 
 
 def read_captured_motion(
@@ -140,12 +161,14 @@ def read_captured_motion(
     frames = capture.frame_indices.clone()
     own = frames if held_out is None else frames[capture.train_indices]
     _check_frames(path, motion, capture, own)
-    elsewhere = motion.verts[:0]
+    elsewhere, conditions = motion.verts[:0], None
     if held_out is not None:
         other = find_motion(held_out)
         rest = frames[capture.test_indices]
         if other is not None:
-            elsewhere = read_motion(other, scene).verts
+            moved = read_motion(other, scene)
+            elsewhere, conditions = moved.verts, moved.conditions
+            _check_conditions(other, motion.conditions, conditions)
         last = (motion.num_frames if other is None else len(elsewhere)) - 1
         if len(rest) and int(rest.max()) > last:
             raise InputError(
@@ -155,7 +178,14 @@ def read_captured_motion(
             )
         if other is not None:
             frames[capture.test_indices] = rest + motion.num_frames
-    return CapturedMotion(motion, elsewhere, frames)
+    return CapturedMotion(motion, elsewhere, frames, conditions)
+
+
+def _check_conditions(path: Path, ours: Tensor | None, theirs: Tensor | None) -> None:
+    """Whether another motion tells as much of the surface's state as the one that is learned from."""
+    if ours is not None and (theirs is None or theirs.shape[1] != ours.shape[1]):
+        found = "none" if theirs is None else str(theirs.shape[1])
+        raise InputError(path, f"conditions: {ours.shape[1]} numbers a frame were expected, found {found}")
 
 
 def find_motion(source: Path) -> Path | None:

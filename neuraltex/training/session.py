@@ -13,13 +13,13 @@ from rich.progress import Progress as Bar
 from torch.utils.tensorboard import SummaryWriter
 
 from neuraltex.capture import Capture
-from neuraltex.errors import NeuraltexError
+from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.geometry import load_scene
 from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.losses import masked_mean
-from neuraltex.training.moving import MovingMesh
+from neuraltex.training.moving import CapturedMotion, MovingMesh
 from neuraltex.training.run import Run, RunConfig, device_name, load_motion, load_source, refuse_occupied
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Progress, Trainer
@@ -161,9 +161,18 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
         config, training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices))
     )
     motion = load_motion(source, capture, scene)
+    config = replace(config, shading=_choose_detail(config.shading, motion))
     run = Run.create(folder, config, scene, motion)
     run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture
+
+
+def _choose_detail(shading: ShadingConfig, motion: CapturedMotion | None) -> ShadingConfig:
+    conditions = None if motion is None else motion.motion.conditions
+    count = 0 if conditions is None else conditions.shape[1]
+    if shading.detail and not count:
+        raise SettingError("--shading.detail: the motion tells nothing of the surface's state that it could depend on")
+    return replace(shading, detail=bool(count) if shading.detail is None else shading.detail, num_conditions=count)
 
 
 def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
@@ -173,7 +182,7 @@ def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
         for part in ("source", "shading", "training")
         for name, value in old[part].items()
         # None left the choice to the photographs.
-        if new[part][name] not in (value, None) and name != "save_minutes"
+        if new[part][name] not in (value, None) and name not in ("save_minutes", "num_conditions")
     ]
     if before.seed != now.seed:
         changed.append(f"seed (was {before.seed}, now {now.seed})")
