@@ -11,7 +11,18 @@ import tests.typecheck  # noqa: F401 - found by its name below
 
 # Left in place: modules of the package are checked whenever they are first imported.
 # Not the command line, whose dataclasses hold placeholders until they are parsed.
-CHECKED = ("cameras", "capture", "evaluation", "geometry", "pipeline", "raster", "rendering", "shading", "training")
+CHECKED = (
+    "cameras",
+    "capture",
+    "evaluation",
+    "geometry",
+    "pipeline",
+    "raster",
+    "reenactment",
+    "rendering",
+    "shading",
+    "training",
+)
 install_import_hook([f"neuraltex.{name}" for name in CHECKED], "tests.typecheck.check")
 
 import torch  # noqa: E402 - after the hook, like everything that may import the package

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,8 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from neuraltex.reenactment.head import Head
+from neuraltex.reenactment.background import background_plate
+from neuraltex.reenactment.head import Head, silhouettes
 from neuraltex.reenactment.start import shrink
 
 
@@ -59,11 +61,17 @@ RATES = {
     "expression": 5e-2,
     "identity": 4e-2,
     "tones": 4e-2,
-    "texture": 2e-2,
+    "coarse": 2e-2,
+    "fine": 2e-2,
     "light": 2e-2,
-    "background": 4e-3,
     "log_focal": 1e-3,
 }
+# Around the distance that the head is first thought to be at.
+DISTANCES = (0.92, 1.0, 1.08, 1.17)
+# What is left of an expression where the next frame begins to look.
+RELAXED = 0.8
+# Coefficients from here on are tried without.
+DOUBTFUL = 0.3
 PER_FRAME = ("pose", "expression")
 
 
@@ -88,13 +96,17 @@ class Fitter:
     ) -> None:
         self.head, self.config, self.landmarks, self.calm = head, config, landmarks, calm
         self.pyramid = {size: shrink(frames, size) for size in (config.size // 2, config.size)}
-        self.optimizers: dict[str, torch.optim.Optimizer] = {}
         self.errors = torch.full((len(frames),), float("nan"))
+        self.optimizers = self._fresh_optimizers()
+
+    def _fresh_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        optimizers: dict[str, torch.optim.Optimizer] = {}
         for name, rate in RATES.items():
-            owned = getattr(head, name)
-            parameters = [owned] if isinstance(owned, torch.nn.Parameter) else list(owned.parameters())
             kind = torch.optim.SparseAdam if name in PER_FRAME else torch.optim.Adam
-            self.optimizers[name] = kind(parameters, lr=rate, betas=(0.8, 0.95))
+            # Texels are seen now and then: a short memory would let each sight overwrite those before.
+            betas = (0.9, 0.999) if name in ("coarse", "fine") else (0.8, 0.95)
+            optimizers[name] = kind(self.head.unknowns(name), lr=rate, betas=betas)
+        return optimizers
 
     def step(self, indices: Sequence[int], free: Sequence[str], size: int, pace: float = 1.0) -> float:
         """One step of the free unknowns on some frames; returns the mean error in colour."""
@@ -159,19 +171,45 @@ class Fitter:
         away = (seen - given.nan_to_num()).norm(dim=-1)
         return (away * known).sum() / known.sum().clamp(min=1)
 
-    def begin(self, report: Callable[[str], None]) -> None:
-        """The calm frame: where the head is, how it is shaped, its colours and the light."""
+    def begin(self, start: Float[Tensor, "6"], report: Callable[[str], None]) -> None:
+        """The calm frame: where the head is, how it is shaped, its colours and the light.
+
+        Args:
+            start: a pose not far from it, as the head has them.
+            report: told what is going on.
+        """
         config = self.config
+        self._place(start, report)
         for size, free in (
-            (config.size // 2, ("pose", "tones", "light")),
             (config.size // 2, ("pose", "tones", "light", "identity")),
-            (config.size, ("pose", "tones", "light", "identity")),
+            # Hair and skin are told apart before the outline is believed.
+            (config.size, ("pose", "tones", "light", "identity", "coarse")),
+            (config.size, ("tones", "light", "coarse", "fine")),
         ):
             for step in range(config.start_steps):
                 error = self.step([self.calm], free, size, 1.0 - 0.8 * step / config.start_steps)
             report(f"calm frame at {size} pixels: error {error:.4f}")
-        for step in range(config.start_steps):
-            self.step([self.calm], ("texture", "tones", "light"), config.size, 1.0 - 0.8 * step / config.start_steps)
+
+    def _place(self, start: Float[Tensor, "6"], report: Callable[[str], None]) -> None:
+        """Go on from where, a little nearer or further away, the picture comes out best after a few steps."""
+        head, least = self.head, float("inf")
+        untouched = copy.deepcopy(head.state_dict())
+        best = untouched
+        for distance in DISTANCES:
+            head.load_state_dict(untouched)
+            self.optimizers = self._fresh_optimizers()
+            with torch.no_grad():
+                head.pose.weight[:] = start
+                head.pose.weight[:, 3:] = ((start[3:] * head.size + head.pivot) * distance - head.pivot) / head.size
+            for _ in range(self.config.start_steps // 2):
+                error = self.step([self.calm], ("pose", "tones", "light"), self.config.size // 2)
+            report(f"calm frame at {distance:g} of the distance: error {error:.4f}")
+            if error < least:
+                least, best = error, copy.deepcopy(head.state_dict())
+        head.load_state_dict(best)
+        self.optimizers = self._fresh_optimizers()
+        with torch.no_grad():
+            head.pose.weight[:] = head.pose.weight[self.calm].clone()
 
     def follow(self, report: Callable[[str], None]) -> None:
         """The other frames, each from the one beside it, towards the end and then towards the beginning."""
@@ -180,33 +218,67 @@ class Fitter:
             before = self.calm
             for index in order:
                 with torch.no_grad():
-                    for rows in (self.head.expression.weight, self.head.pose.weight):
+                    earlier = 2 * before - index
+                    pose = self.head.pose.weight
+                    for rows in (self.head.expression.weight, pose):
                         rows[index] = rows[before]
-                        for beyond in (index + 1, index - 1):  # what smoothness compares with
-                            if 0 <= beyond <= last and beyond != before:
-                                rows[beyond] = rows[before]
+                        # What smoothness compares with.
+                        rows[min(max(2 * index - before, 0), last)] = rows[before]
+                    # A lid that is shut shows nothing of the eye under it that could tell that it opens.
+                    self.head.expression.weight[index] *= RELAXED
+                    if before != self.calm and 0 <= earlier <= last:
+                        pose[index] += 0.7 * (pose[before] - pose[earlier])
                 self._follow_one(index)
                 before = index
         report(f"followed: error {float(self.errors.nanmean()):.4f}")
+        report(f"{self._drop_doubtful()} coefficients dropped")
+
+    @torch.no_grad()
+    def _drop_doubtful(self) -> int:
+        """Set large coefficients to 0 where the picture comes out better without; returns how many.
+
+        Gradients do not find that way: a lid that is shut hides what would tell that it should not be.
+        """
+        dropped = 0
+        rows = self.head.expression.weight
+        for index in range(len(rows)):
+            frame = torch.tensor([index], device=rows.device)
+            _, least = self._loss(frame, [index], self.config.size)
+            for column in (rows[index] > DOUBTFUL).nonzero().flatten().tolist():
+                kept = rows[index, column].clone()
+                rows[index, column] = 0
+                _, error = self._loss(frame, [index], self.config.size)
+                if error < least:
+                    least, dropped = error, dropped + 1
+                else:
+                    rows[index, column] = kept
+        return dropped
 
     def _follow_one(self, index: int) -> None:
         steps = self.config.follow_steps
         for step in range(steps):
             half = step < steps // 2
             size = self.config.size // 2 if half else self.config.size
-            free: tuple[str, ...] = ("pose",) if step < steps // 4 else ("pose", "expression")
-            if step == steps - 1:
-                free = ("pose", "expression", "texture", "light", "background")
+            free = ("pose",) if step < steps // 4 else ("pose", "expression")
             self.step([index], free, size, 1.0 - 0.7 * (step % max(steps // 2, 1)) / max(steps // 2, 1))
+
+    def _uncover(self) -> None:
+        """The background anew, of what each pixel shows while the head as it is now thought to be lies elsewhere."""
+        frames = self.pyramid[self.config.size]
+        masks = silhouettes(self.head, frames.shape[1], frames.shape[2])
+        plate = background_plate(frames, masks).float() / 255
+        self.head.background.copy_(plate.to(self.head.background.device))
 
     def refine(self, report: Callable[[str], None], *, lens: bool, seed: int = 0) -> None:
         """All frames with everything free."""
         config = self.config
-        free = ["pose", "expression", "identity", "tones", "texture", "light", "background"]
+        free = ["pose", "expression", "identity", "tones", "coarse", "fine", "light"]
         free += ["log_focal"] if lens else []
         generator = torch.Generator().manual_seed(seed)
         order: list[int] = []
         for step in range(config.joint_steps):
+            if step in (0, config.joint_steps // 2):
+                self._uncover()
             if len(order) < config.joint_batch:
                 order = torch.randperm(len(self.errors), generator=generator).tolist()
             chosen, order = order[: config.joint_batch], order[config.joint_batch :]

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.cameras.rotations import so3_exp
-from neuraltex.raster import antialias, make_gbuffer, opposite_corners
+from neuraltex.raster import antialias, make_gbuffer, opposite_corners, rasterize
 from neuraltex.reenactment.rig import Rig
 from neuraltex.shading import NeuralTexture
 from neuraltex.shading.spherical_harmonics import sh_basis
 
-TEXTURE_LEVELS = 6
+# The coarse ones know hair from skin, not a nose from a cheek.
+TEXTURE_LEVELS, COARSE = 6, 3
 DARKEST = 2e-3
+# Cosine between view and normal.
+GRAZING = 0.2
 
 
 class Head(nn.Module):
@@ -34,6 +37,7 @@ class Head(nn.Module):
     """
 
     pivot: Tensor
+    background: Tensor
 
     def __init__(
         self, rig: Rig, background: Float[Tensor, "H W 3"], num_frames: int, fov_deg: float, texture_size: int
@@ -58,8 +62,16 @@ class Head(nn.Module):
         self.tones = nn.Parameter(torch.full((len(rig.scene.materials), 3), -1.0))
         self.texture = NeuralTexture(texture_size, texture_size, channels=3, num_levels=TEXTURE_LEVELS)
         self.light = nn.Parameter(torch.cat([torch.full((1, 3), 3.0), torch.zeros(8, 3)]))
-        self.background = nn.Parameter(background.clone())
+        self.register_buffer("background", background.clone())
         self.to(device)
+
+    def unknowns(self, name: str) -> list[nn.Parameter]:
+        """The parameters of a kind; "coarse" and "fine" are the texture's."""
+        if name in ("coarse", "fine"):
+            levels = list(self.texture.levels)
+            return levels[COARSE:] if name == "coarse" else levels[:COARSE]
+        owned = getattr(self, name)
+        return [owned] if isinstance(owned, nn.Parameter) else list(owned.parameters())
 
     def camera(self, height: int, width: int) -> Camera:
         """A batch of one, `[1]`. Differentiable in: log_focal."""
@@ -83,14 +95,13 @@ class Head(nn.Module):
 
     def verts(self, frames: Int[Tensor, "B"]) -> Float[Tensor, "B V 3"]:
         """Posed vertices, world. Differentiable in: identity, expression, pose."""
-        # Broadcast by the sum inside, which reads the identity's deltas once.
         still = self.rig.verts(self.identity, self.expression(frames))
         matrices = self.matrices(frames)
         return still @ matrices[:, :3, :3].transpose(1, 2) + matrices[:, None, :3, 3]
 
     def forward(
         self, verts: Float[Tensor, "V 3"], height: int, width: int, background: Float[Tensor, "H W 3"]
-    ) -> tuple[Float[Tensor, "H W 3"], Float[Tensor, "H W"]]:
+    ) -> tuple[Float[Tensor, "H W 3"], Bool[Tensor, "H W"]]:
         """The picture of a head at `verts`, sRGB-encoded, and where the head is seen.
 
         Args:
@@ -98,14 +109,19 @@ class Head(nn.Module):
             height, width: in pixels.
             background: of that size.
 
-        Differentiable in: verts, log_focal, tones, texture, light, background.
+        Differentiable in: verts, log_focal, tones, texture, light.
         """
         mesh = self.mesh.with_verts(verts)
         camera = self.camera(height, width)
         gbuffer = make_gbuffer(mesh, camera)
         face = gbuffer.fragments.pix_to_face.clamp(min=0)
         tone = self.tones.index_select(0, self.materials[face.reshape(-1)]).view(*face.shape, 3)
-        albedo = (tone + self.texture(gbuffer.uv).permute(0, 2, 3, 1)).sigmoid()
+        texels = self.texture(gbuffer.uv).permute(0, 2, 3, 1)
+        # What is seen at a grazing angle may be background, as long as the outline is off: little is learned there.
+        facing = -(gbuffer.view_dirs * gbuffer.normals).sum(-1, keepdim=True).detach()
+        share = ((facing - GRAZING) / (0.5 - GRAZING)).clamp(0, 1)
+        texels = texels.detach() + share * (texels - texels.detach())
+        albedo = (tone + texels).sigmoid()
         shade = (sh_basis(gbuffer.normals) @ self.light).clamp(min=0)
         colour = encode(albedo * shade)
         colour = torch.where(gbuffer.mask[..., None], colour, background[None])
@@ -122,3 +138,14 @@ class Head(nn.Module):
 def encode(linear: Tensor) -> Tensor:
     """Linear light to about sRGB, with a slope that stays finite."""
     return linear.clamp(min=DARKEST) ** (1 / 2.2)
+
+
+@torch.no_grad()
+def silhouettes(head: Head, height: int, width: int) -> Bool[Tensor, "N H W"]:
+    """`[N, H, W]` where the head is seen in each frame."""
+    camera = head.camera(height, width)
+    seen = []
+    for index in range(head.pose.num_embeddings):
+        verts = head.verts(torch.tensor([index], device=head.pivot.device))[0]
+        seen.append(rasterize(verts, head.mesh.faces, camera).mask[0].cpu())
+    return torch.stack(seen)

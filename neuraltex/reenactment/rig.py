@@ -46,11 +46,11 @@ class Rig:
     scene: Scene
     source: Path = Path()
 
-    def verts(self, identity: Float[Tensor, "*batch I"], expression: Float[Tensor, "*batch E"]) -> Tensor:
-        """`[*batch, V, 3]` positions in the rig's frame.
+    def verts(self, identity: Float[Tensor, "I"], expression: Float[Tensor, "*batch E"]) -> Tensor:
+        """`[*batch, V, 3]` positions in the rig's frame, of one person.
 
         Args:
-            identity: `[*batch, I]`.
+            identity: `[I]`.
             expression: `[*batch, E]`.
 
         Differentiable in: identity, expression.

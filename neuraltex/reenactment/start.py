@@ -6,41 +6,33 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import interpolate
 
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.raster import rasterize
 from neuraltex.reenactment.head import Head
 
-# Longer side of the pictures that the head is searched in, and how far a pixel must leave its median to have moved.
-SEARCHED, MOVED = 64, 0.05
+# How far a pixel must be from the background to show something else.
+MOVED = 0.05
 # Sizes of the head's projection that are tried, in heights of the picture.
 HEIGHTS = tuple(0.3 * 1.1**k for k in range(18))
 
 
-def median_picture(frames: UInt8[Tensor, "N H W 3"]) -> Float[Tensor, "H W 3"]:
-    """What each pixel shows most of the time, 0 to 1."""
-    return torch.stack([rows.median(dim=0).values for rows in frames.unbind(1)]).float() / 255
-
-
-def moving_region(frames: UInt8[Tensor, "N H W 3"]) -> Bool[Tensor, "h w"]:
-    """The largest thing that moves, filled from side to side, in a picture of `SEARCHED` pixels.
+def moved_region(frame: UInt8[Tensor, "H W 3"], background: Float[Tensor, "H W 3"]) -> Bool[Tensor, "H W"]:
+    """The largest thing in a frame that is not background, filled from side to side.
 
     Raises:
-        NeuraltexError: nothing moves.
+        NeuraltexError: there is none.
     """
-    height, width = frames.shape[1:3]
-    factor = max(max(height, width) // SEARCHED, 1)
-    small = torch.stack([avg_pool2d(frame.permute(2, 0, 1).float() / 255, factor) for frame in frames])
-    away = (small - small.median(dim=0).values).abs().amax(dim=(0, 1)) > MOVED
     import cv2
 
+    away = (frame.float() / 255 - background).abs().amax(-1) > MOVED
     closed = cv2.morphologyEx(away.numpy().astype(np.uint8), cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     count, labels, statistics, _ = cv2.connectedComponentsWithStats(closed)
     if count < 2:
         raise NeuraltexError("nothing moves in the video; tell where the head is with --head or --landmarks")
     largest = labels == 1 + int(np.argmax(statistics[1:, cv2.CC_STAT_AREA]))
-    # A face of one colour moves at its rim alone.
+    # What the head never uncovers is taken for background.
     columns = np.arange(largest.shape[1])
     left = np.where(largest, columns, largest.shape[1]).min(1, keepdims=True)
     right = np.where(largest, columns, -1).max(1, keepdims=True)

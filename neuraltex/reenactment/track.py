@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from neuraltex.cameras.lookup import list_photographs
@@ -17,11 +17,11 @@ from neuraltex.capture.images import read_image
 from neuraltex.capture.video import read_video
 from neuraltex.errors import InputError, SettingError
 from neuraltex.files import is_occupied, whole_folder
-from neuraltex.raster import rasterize
+from neuraltex.reenactment.background import still_picture
 from neuraltex.reenactment.fit import FitConfig, Fitter, Landmarks
-from neuraltex.reenactment.head import Head
+from neuraltex.reenactment.head import Head, silhouettes
 from neuraltex.reenactment.rig import Rig
-from neuraltex.reenactment.start import median_picture, moving_region, place_in_box, place_in_region, shrink
+from neuraltex.reenactment.start import moved_region, place_in_box, place_in_region, shrink
 from neuraltex.reenactment.track_files import Track, write_capture, write_report
 
 # Where nobody tells: between a portrait lens and a webcam.
@@ -76,15 +76,14 @@ def track_video(
     points = None if landmarks is None else read_landmarks(Path(landmarks), frames, len(rig.neutral))
     small = shrink(frames, config.size)
     rig = rig.to(device)
-    head = Head(rig, median_picture(small).to(device), len(frames), fov_deg or FOV_DEG, TEXTURE_SIZE)
+    background = still_picture(small)
+    head = Head(rig, background.to(device), len(frames), fov_deg or FOV_DEG, TEXTURE_SIZE)
     if box is not None:
         start = place_in_box(head, box, frames.shape[2], frames.shape[1])
     else:
-        start = place_in_region(head, moving_region(frames))
-    with torch.no_grad():
-        head.pose.weight[:] = start.to(device)
+        start = place_in_region(head, moved_region(small[calm], background))
     fitter = Fitter(head, small, config, points, calm)
-    fitter.begin(report)
+    fitter.begin(start.to(device), report)
     fitter.follow(report)
     fitter.refine(report, lens=fov_deg is None)
     with whole_folder(output) as (folder, _):
@@ -160,17 +159,6 @@ def _summary(
 
 def _on_cpu(rig: Rig) -> Rig:
     return rig.to(torch.device("cpu"))
-
-
-@torch.no_grad()
-def silhouettes(head: Head, height: int, width: int) -> Bool[Tensor, "N H W"]:
-    """`[N, H, W]` where the head is seen in each frame."""
-    camera = head.camera(height, width)
-    seen = []
-    for index in range(head.pose.num_embeddings):
-        verts = head.verts(torch.tensor([index], device=head.pivot.device))[0]
-        seen.append(rasterize(verts, head.mesh.faces, camera).mask[0].cpu())
-    return torch.stack(seen)
 
 
 @torch.no_grad()

@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.cameras.frames import CameraFrame
@@ -32,13 +31,12 @@ from neuraltex.files import whole_file
 from neuraltex.geometry.motion import Motion
 from neuraltex.geometry.obj_writer import write_obj
 from neuraltex.geometry.scene import Scene
+from neuraltex.reenactment.background import background_plate
 from neuraltex.reenactment.rig import Rig, load_rig
 from neuraltex.training.checkpoint import load_tensors, save_tensors
 
 TRACK_FILE, RIG_FILE, MESH_FILE, BACKGROUND_FILE = "track.safetensors", "rig.npz", "mesh.obj", "background.png"
 TENSORS = ("identity", "expression", "matrices", "errors")
-# How far around the head, in shares of the picture, the background is not taken from: masks are off by a little.
-CAUTION = 1 / 64
 
 
 @dataclass(frozen=True)
@@ -159,18 +157,6 @@ def write_capture(track: Track, rig: Rig, frames: UInt8[Tensor, "N H W 3"], mask
     with whole_file(folder / RIG_FILE) as temporary:
         shutil.copyfile(rig.source, temporary)
     track.save()
-
-
-def background_plate(frames: UInt8[Tensor, "N H W 3"], masks: Bool[Tensor, "N H W"]) -> UInt8[Tensor, "H W 3"]:
-    """The median of what each pixel shows while the head is elsewhere; of all it shows where the head never leaves."""
-    reach = max(round(CAUTION * max(masks.shape[1:])), 1)
-    grown = torch.stack([max_pool2d(mask[None].float(), 2 * reach + 1, 1, reach)[0] > 0 for mask in masks])
-    rows = []
-    for pixels, covered in zip(frames.unbind(1), grown.unbind(1), strict=True):
-        values = torch.where(covered[..., None], torch.nan, pixels.float())
-        median = values.nanmedian(dim=0).values
-        rows.append(torch.where(median.isnan(), pixels.float().median(dim=0).values, median))
-    return torch.stack(rows).round().to(torch.uint8)
 
 
 def write_report(path: Path, rows: Sequence[UInt8[Tensor, "H W 3"]]) -> None:
