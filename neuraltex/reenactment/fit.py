@@ -34,7 +34,7 @@ class FitConfig:
 
     start_steps: int = 150
     follow_steps: int = 12
-    joint_steps: int = 1500
+    joint_steps: int = 2000
     joint_batch: int = 2
     size: int = 128
     identity_weight: float = 1e-4
@@ -59,6 +59,7 @@ class Landmarks:
 RATES = {
     "pose": 4e-3,
     "expression": 5e-2,
+    "shared_pose": 2e-3,
     "identity": 4e-2,
     "tones": 4e-2,
     "coarse": 2e-2,
@@ -272,7 +273,7 @@ class Fitter:
     def refine(self, report: Callable[[str], None], *, lens: bool, seed: int = 0) -> None:
         """All frames with everything free."""
         config = self.config
-        free = ["pose", "expression", "identity", "tones", "coarse", "fine", "light"]
+        free = ["pose", "shared_pose", "expression", "identity", "tones", "coarse", "fine", "light"]
         free += ["log_focal"] if lens else []
         generator = torch.Generator().manual_seed(seed)
         order: list[int] = []

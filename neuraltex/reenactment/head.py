@@ -57,6 +57,8 @@ class Head(nn.Module):
         )
         # Turn as axis times angle in radians, then shift in sizes of the head.
         self.pose = nn.Embedding.from_pretrained(torch.zeros(num_frames, 6), freeze=False, sparse=True)
+        # The same for all frames: what is wrong with all poses alike is mended in one step, not in one a frame.
+        self.shared_pose = nn.Parameter(torch.zeros(6))
         self.given_log_focal = math.log(0.5 / math.tan(math.radians(fov_deg) / 2))
         self.log_focal = nn.Parameter(torch.tensor(self.given_log_focal))
         self.tones = nn.Parameter(torch.full((len(rig.scene.materials), 3), -1.0))
@@ -82,8 +84,8 @@ class Head(nn.Module):
         return Camera(torch.stack(rows).view(1, 3, 3), flip[None], width, height)
 
     def matrices(self, frames: Int[Tensor, "B"]) -> Float[Tensor, "B 4 4"]:
-        """Head to world. Differentiable in: pose, log_focal."""
-        twist = self.pose(frames)
+        """Head to world. Differentiable in: pose, shared_pose, log_focal."""
+        twist = self.pose(frames) + self.shared_pose
         turn, middle = so3_exp(twist[:, :3]), self.pivot + twist[:, 3:] * self.size
         # A longer lens sees the head as large from further away: the two are kept apart.
         further = (self.log_focal - self.given_log_focal).exp()
@@ -94,7 +96,7 @@ class Head(nn.Module):
         return torch.cat([upper, last], dim=1)
 
     def verts(self, frames: Int[Tensor, "B"]) -> Float[Tensor, "B V 3"]:
-        """Posed vertices, world. Differentiable in: identity, expression, pose."""
+        """Posed vertices, world. Differentiable in: identity, expression, pose, shared_pose."""
         still = self.rig.verts(self.identity, self.expression(frames))
         matrices = self.matrices(frames)
         return still @ matrices[:, :3, :3].transpose(1, 2) + matrices[:, None, :3, 3]

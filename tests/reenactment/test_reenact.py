@@ -20,7 +20,7 @@ from tests.reenactment.faces import FRAMES, HEIGHT, WIDTH, film, small_rig
 from tests.test_examples import run_example
 
 CPU = torch.device("cpu")
-FIT = FitConfig(start_steps=30, follow_steps=8, joint_steps=100, size=48)
+FIT = FitConfig(start_steps=20, follow_steps=8, joint_steps=80, size=48)
 # Of the neutral head.
 HEAD_WIDTH = 1.6
 
@@ -69,6 +69,7 @@ def run(tracks, tmp_path_factory):
     return Run.open(folder)
 
 
+@torch.no_grad()
 def measured(rig, truth, found):
     """Error of the front's vertices in pixels, and of its expressions relative to what they move."""
     verts = truth.verts(torch.arange(FRAMES)).detach()
