@@ -31,9 +31,9 @@ from neuraltex.evaluation.metrics import psnr
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh
 from neuraltex.geometry.motion import Motion
 from neuraltex.geometry.poser import Poser
-from neuraltex.reenactment.reenact import carry_over, composite, render_performance
+from neuraltex.reenactment.reenact import Backdrop, carry_over, composite, render_performance
 from neuraltex.reenactment.rig import Rig
-from neuraltex.reenactment.track_files import BACKGROUND_FILE, Track
+from neuraltex.reenactment.track_files import Track
 from neuraltex.training import Run
 from neuraltex.training.sampler import Photos
 
@@ -71,7 +71,7 @@ def reenactment_errors(
     target = Track.open(Path(run.config.source.photos))
     rig = target.load_rig()
     performance = carry_over(target, driving)
-    plate = torch.from_numpy(read_image(target.folder / BACKGROUND_FILE).rgb)
+    backdrop = Backdrop(target, "rim")
     baseline = _textured(run, device)
     poser, shape = Poser(run.load_scene().flatten().to(device)), run.load_mesh(device)
     cameras = run.load_cameras()[:1].to(device)
@@ -89,7 +89,7 @@ def reenactment_errors(
         head = torch.from_numpy(read_image(actors / "reenacted_alpha" / files[index].name).rgb[..., 0] > 127)
         shown = [truth]
         for name, frame in (("neuraltex", rgba), ("textured mesh", textured)):
-            blended = composite(frame.cpu(), plate)
+            blended = composite(frame.cpu(), backdrop(index, rgba.cpu()))
             scores[name].append(_psnrs(blended, truth, head))
             shown.append(blended)
         if pictures is not None:

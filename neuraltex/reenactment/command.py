@@ -87,8 +87,9 @@ class Reenact:
         driving: track folder of the person whose expressions are taken.
         output: .mp4, .mov or .mkv, or a name without a suffix for a folder of PNG files.
         pose: whose head poses: the target's own or the driving person's.
-        behind: what the head is put before: the target's background without the head ("plate"), or the target's own
-            frames ("frames").
+        behind: what the head is put before: the target's background without the head ("plate"), the target's own
+            frames ("frames"), or the plate with the frames right around the head ("rim"), which is taken at the
+            target's own poses where this is left out.
         strength: factor on the expressions.
         device: "auto", "cpu", "cuda", "cuda:1", ...
     """
@@ -97,7 +98,7 @@ class Reenact:
     driving: Positional[Path]
     output: Annotated[Path, arg(aliases=["-o"])]
     pose: Literal["target", "driving"] = "target"
-    behind: Literal["plate", "frames"] = "plate"
+    behind: Literal["plate", "frames", "rim"] | None = None
     strength: float = 1.0
     device: str = "auto"
 

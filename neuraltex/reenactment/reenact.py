@@ -23,6 +23,9 @@ from neuraltex.reenactment.track_files import BACKGROUND_FILE, Track
 from neuraltex.rendering import SECONDS_A_FRAME
 from neuraltex.training.run import Run
 
+# Pixels around the head in which the target's own frames show.
+RIM = 4
+
 
 @dataclass(frozen=True)
 class Performance:
@@ -44,7 +47,7 @@ def reenact(
     device: torch.device,
     *,
     pose: str = "target",
-    behind: str = "plate",
+    behind: str | None = None,
     strength: float = 1.0,
     erode: int = 1,
 ) -> int:
@@ -57,7 +60,9 @@ def reenact(
         device: where to compute.
         pose: "target" for the target's own head poses, frame by frame as far as both go; "driving" for those of the
             other, relative to the calm frames.
-        behind: "plate" for the target's background without the head, "frames" for the target's own frames.
+        behind: "plate" for the target's background without the head; "frames" for the target's own frames; "rim" for
+            the plate with the target's own frames right around the head, where a mesh is most wrong and the frames
+            show the same pose. None for "rim" at the target's poses, for "plate" at others.
         strength: factor on the expressions.
         erode: pixels that are taken off the head's rim, where a mesh is most wrong, before it is blended.
 
@@ -68,16 +73,18 @@ def reenact(
         InputError: a run or track is missing, broken or of another kind, or the output cannot be written.
         SettingError: a setting that cannot be.
     """
-    if behind == "frames" and pose == "driving":
-        raise SettingError("--behind frames: the target's own frames show its own poses; use --behind plate")
+    if behind in ("frames", "rim") and pose == "driving":
+        raise SettingError(f"--behind {behind}: the target's own frames show its own poses; use --behind plate")
+    if behind is None:
+        behind = "plate" if pose == "driving" else "rim"
     if is_occupied(output) and output.is_dir():
         raise InputError(output, "exists already", hint="remove it or choose another name")
     target, other = Track.open(Path(run.config.source.photos)), Track.open(driving)
     rig = target.load_rig()
     performance = carry_over(target, other, pose=pose, strength=strength)
     frames = render_performance(run, target, rig, performance, device)
-    backgrounds = _backgrounds(target, behind, len(performance.expression))
-    pictures = (composite(frame.cpu(), back, erode=erode) for frame, back in zip(frames, backgrounds, strict=True))
+    backdrop = Backdrop(target, behind)
+    pictures = (composite(frame.cpu(), backdrop(index, frame.cpu()), erode=erode) for index, frame in enumerate(frames))
     write_video(output, pictures, other.fps if pose == "driving" else target.fps)
     return len(performance.expression)
 
@@ -141,6 +148,32 @@ def render_performance(
         yield renderer(cameras)[0]
 
 
+class Backdrop:
+    """What a target's head is put before, frame by frame.
+
+    Args:
+        target: its track.
+        behind: "plate", "frames" or "rim", as in `reenact`.
+
+    Raises:
+        InputError: a picture of the track is missing.
+    """
+
+    def __init__(self, target: Track, behind: str) -> None:
+        self.target, self.behind = target, behind
+        self.plate = torch.from_numpy(read_image(target.folder / BACKGROUND_FILE).rgb)
+
+    def __call__(self, index: int, rgba: UInt8[Tensor, "H W 4"]) -> UInt8[Tensor, "H W 3"]:
+        """`[H, W, 3]` behind the frame `index`, whose head is `rgba`."""
+        if self.behind == "plate":
+            return self.plate
+        own = torch.from_numpy(read_image(self.target.folder / "images" / f"{index:06d}.png").rgb)
+        if self.behind == "frames":
+            return own
+        near = avg_pool2d(max_pool2d(rgba[None, ..., 3].float() / 255, 2 * RIM + 1, 1, RIM), 3, 1, 1)[0, ..., None]
+        return (own.float() * near + self.plate.float() * (1 - near)).round().to(torch.uint8)
+
+
 def composite(
     rgba: UInt8[Tensor, "H W 4"], background: UInt8[Tensor, "H W 3"], *, erode: int = 1
 ) -> UInt8[Tensor, "H W 3"]:
@@ -157,12 +190,3 @@ def composite(
         alpha = avg_pool2d(alpha, 2 * erode + 1, 1, erode, count_include_pad=False)
     alpha = alpha[0, ..., None]
     return (rgba[..., :3].float() * alpha + background.float() * (1 - alpha)).round().to(torch.uint8)
-
-
-def _backgrounds(target: Track, behind: str, count: int) -> Iterator[UInt8[Tensor, "H W 3"]]:
-    if behind == "plate":
-        plate = torch.from_numpy(read_image(target.folder / BACKGROUND_FILE).rgb)
-        yield from (plate for _ in range(count))
-        return
-    for k in range(count):
-        yield torch.from_numpy(read_image(target.folder / "images" / f"{k:06d}.png").rgb)
