@@ -121,7 +121,7 @@ class Trainer:
                     groups.append(Group([level], config.texture_rate, decay * strength))
         groups.append(Group(list(shader.decoder.parameters()), config.decoder_rate, 0.0))
         if shader.detail is not None:
-            groups.append(Group([shader.detail.bases], config.texture_rate, config.texture_decay))
+            groups.append(Group([shader.detail.bases], config.texture_rate, config.detail_decay))
             groups.append(Group(list(shader.detail.blend.parameters()), config.decoder_rate, 0.0))
         return groups + self.refinement.groups()
 
