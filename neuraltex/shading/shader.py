@@ -42,7 +42,7 @@ class ShadingConfig:
         environment_size: texels along each side of the environment's finest level.
         reflection_size: texels along each side of what "default" learns to see in mirror directions.
         detail: learn what shows in some states of a moving mesh only, by the numbers that its motion tells of each
-            frame, such as expression coefficients. None for yes where it tells any.
+            frame, such as expression coefficients. Where each state is seen in few frames it learns those frames.
         detail_size: texels along each side of that.
         detail_bases: textures that it is blended from.
         num_conditions: how many numbers the motion tells; found by itself.
@@ -61,7 +61,7 @@ class ShadingConfig:
     environment: bool | None = None
     environment_size: int = 128
     reflection_size: int = 32
-    detail: bool | None = None
+    detail: bool = False
     detail_size: int = 128
     detail_bases: int = 8
     num_conditions: Annotated[int, conf.Suppress] = 0

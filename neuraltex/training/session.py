@@ -161,18 +161,18 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
         config, training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices))
     )
     motion = load_motion(source, capture, scene)
-    config = replace(config, shading=_choose_detail(config.shading, motion))
+    config = replace(config, shading=_with_conditions(config.shading, motion))
     run = Run.create(folder, config, scene, motion)
     run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture
 
 
-def _choose_detail(shading: ShadingConfig, motion: CapturedMotion | None) -> ShadingConfig:
+def _with_conditions(shading: ShadingConfig, motion: CapturedMotion | None) -> ShadingConfig:
     conditions = None if motion is None else motion.motion.conditions
     count = 0 if conditions is None else conditions.shape[1]
     if shading.detail and not count:
         raise SettingError("--shading.detail: the motion tells nothing of the surface's state that it could depend on")
-    return replace(shading, detail=bool(count) if shading.detail is None else shading.detail, num_conditions=count)
+    return replace(shading, num_conditions=count)
 
 
 def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:

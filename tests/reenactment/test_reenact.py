@@ -65,7 +65,7 @@ def run(tracks, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "run"
     target = tracks["target"].folder
     words = ["train", str(target / "mesh.obj"), str(target), "-o", str(folder), "--steps", "150", "--device", "cpu"]
-    main([*words, "--shading.texture-size", "64", "--shading.detail-size", "16"])
+    main([*words, "--shading.texture-size", "64", "--shading.detail", "--shading.detail-size", "16"])
     return Run.open(folder)
 
 
