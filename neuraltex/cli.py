@@ -1,4 +1,4 @@
-"""The command line: `neuraltex COMMAND`; the commands are the classes below and those of `capture`."""
+"""The command line: `neuraltex COMMAND`; the commands are the classes below, those of `capture` and of `viewer`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ from neuraltex.training import (
     refuse_occupied,
     train,
 )
+from neuraltex.viewer.command import ViewRun
 
 console = Console(stderr=True)
 DEFAULT_MINUTES = 10.0
@@ -375,6 +376,7 @@ def _commands(device: torch.device) -> Any:
         | Annotated[EditCommand, subcommand("edit")]
         | Annotated[Track, subcommand("track")]
         | Annotated[Reenact, subcommand("reenact")]
+        | Annotated[ViewRun, subcommand("view")]
     )
 
 

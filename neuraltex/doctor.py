@@ -330,6 +330,7 @@ OPTIONAL: tuple[Callable[[torch.device], Check], ...] = (
         purpose="to make a mesh of masked photographs",
     ),
     partial(check_package, module="open3d", extra="reconstruct", purpose="to make a mesh of photographs without masks"),
+    partial(check_package, module="viser", extra="view", purpose="to look around in a run with the browser"),
     partial(check_package, module="lpips", extra="metrics", purpose="to score by LPIPS, too"),
 )
 

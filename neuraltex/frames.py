@@ -25,10 +25,10 @@ class FrameRenderer:
     """Renders a trained scene from one camera after another.
 
     On a GPU a frame is a CUDA graph, from projecting the vertices to the 8-bit picture; a graph is captured for each
-    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose`.
+    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose` and `move`.
 
     Args:
-        mesh: the scene's flat buffers, on the shader's device.
+        mesh: the scene's flat buffers, on the shader's device; `move` changes them.
         poser: of the mesh before training corrected it, where the mesh will be put into poses; None where it rests.
         shader: what was learned; it is copied.
         execution: as in `pick_execution`.
@@ -104,6 +104,15 @@ class FrameRenderer:
         if size not in self._graphs:
             self._graphs[size] = _Graph(self, cameras)
         return self._graphs[size](cameras)
+
+    def move(self, mesh: Mesh) -> None:
+        """Put the mesh at rest, its parts, elsewhere; captured frames go on with it.
+
+        Args:
+            mesh: as the one given, but for its `verts` and `normals`.
+        """
+        self.mesh.verts.copy_(mesh.verts)
+        self.mesh.normals.copy_(mesh.normals)
 
     def _frame(self, cameras: Camera) -> Tensor:
         # Posed within the frame: the normals of a captured one follow the vertices, too.

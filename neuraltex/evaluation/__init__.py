@@ -5,6 +5,15 @@ The same surface with an optimised RGB texture is scored beside it, on the same 
 
 from neuraltex.evaluation.evaluate import evaluate
 from neuraltex.evaluation.metrics import make_lpips, psnr, ssim
-from neuraltex.evaluation.textured_mesh import TexturedMesh, fit_textured_mesh
+from neuraltex.evaluation.textured_mesh import TexturedMesh, fit_textured_mesh, load_textured_mesh, save_textured_mesh
 
-__all__ = ["TexturedMesh", "evaluate", "fit_textured_mesh", "make_lpips", "psnr", "ssim"]
+__all__ = [
+    "TexturedMesh",
+    "evaluate",
+    "fit_textured_mesh",
+    "load_textured_mesh",
+    "make_lpips",
+    "psnr",
+    "save_textured_mesh",
+    "ssim",
+]

@@ -19,7 +19,7 @@ from neuraltex.cameras.camera import Camera
 from neuraltex.capture import write_image
 from neuraltex.evaluation.metrics import colour_corrected, make_lpips, psnr, ssim
 from neuraltex.evaluation.pose import refine_pose
-from neuraltex.evaluation.textured_mesh import fit_textured_mesh
+from neuraltex.evaluation.textured_mesh import fit_textured_mesh, save_textured_mesh
 from neuraltex.files import write_json
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.pipeline import render
@@ -51,7 +51,7 @@ class ViewScore:
 
 
 def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Callable[[str], None]) -> dict[str, Any]:
-    """Score a run on its held-out views, write `metrics.json` and the pictures of `held_out/`.
+    """Score a run on its held-out views, write `metrics.json`, the textured mesh and the pictures of `held_out/`.
 
     Args:
         run: a trained run.
@@ -92,6 +92,7 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
         moving=run.load_moving(scene, rest, capture.train_indices),
     )
     baseline_seconds = time.monotonic() - start
+    save_textured_mesh(run.textured_mesh, baseline)
     opposite = opposite_corners(mesh.faces)
     renderers: dict[str, Renderer] = {
         "ours": lambda shown, cameras: render(shown, cameras, shader, opposite=opposite).rgb,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.errors import InputError
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import make_gbuffer
 from neuraltex.shading import EnvironmentTexture, NeuralTexture
+from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.losses import masked_mean
 from neuraltex.training.moving import MovingMesh
 from neuraltex.training.sampler import Photos
@@ -29,6 +32,7 @@ class TexturedMesh(nn.Module):
 
     def __init__(self, texture_size: int, environment_size: int | None) -> None:
         super().__init__()
+        self.sizes = {"texture_size": texture_size, "environment_size": environment_size}
         self.texture = NeuralTexture(texture_size, texture_size, channels=3, num_levels=5)
         self.environment = EnvironmentTexture(environment_size, channels=3, num_levels=4) if environment_size else None
         with torch.no_grad():
@@ -44,6 +48,30 @@ class TexturedMesh(nn.Module):
         if self.environment is not None and not bool(gbuffer.mask.all()):
             behind = self.environment(cameras.ray_dirs()).permute(0, 2, 3, 1)
         return torch.where(gbuffer.mask[..., None], rgb, behind)
+
+
+def save_textured_mesh(path: Path, model: TexturedMesh) -> None:
+    """Write the textures, whole or not at all.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    save_tensors(path, dict(model.named_parameters()), model.sizes)
+
+
+def load_textured_mesh(path: Path, device: torch.device) -> TexturedMesh:
+    """Read back what `save_textured_mesh` wrote.
+
+    Raises:
+        InputError: the file is missing or broken.
+    """
+    tensors, sizes = load_tensors(path)
+    try:
+        model = TexturedMesh(int(sizes["texture_size"]), sizes["environment_size"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(path, f"does not hold a textured mesh ({error})", hint="run neuraltex eval again") from error
+    load_parameters(model, tensors, path)
+    return model.to(device).requires_grad_(False)
 
 
 def fit_textured_mesh(

@@ -8,7 +8,7 @@ refinement.safetensors  where training moved cameras, exposures and vertices, wh
 checkpoint.safetensors  state of the training, for --resume
 model.safetensors       the weights to render with
 log/                    tensorboard
-metrics.json, held_out/ written by the evaluation
+metrics.json, held_out/, textured_mesh.safetensors  written by the evaluation
 """
 
 from __future__ import annotations
@@ -102,6 +102,11 @@ class Run:
     def model(self) -> Path:
         """File of the weights to render with."""
         return self.folder / "model.safetensors"
+
+    @property
+    def textured_mesh(self) -> Path:
+        """File of the baseline that the evaluation fits."""
+        return self.folder / "textured_mesh.safetensors"
 
     @staticmethod
     def create(folder: Path, config: RunConfig, scene: Scene, motion: CapturedMotion | None = None) -> Run:
