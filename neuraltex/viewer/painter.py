@@ -25,6 +25,7 @@ from neuraltex.viewer.schedule import SupersededError
 Mode = Literal["neuraltex", "photograph", "texture", "difference"]
 # Differences are small: a mean of 26 dB is a twentieth of white.
 DIFFERENCE_GAIN = 3
+NO_TEXTURED_MESH = "the neural texture's first three channels, as learned; neuraltex eval fits a textured mesh"
 # Canvases of nearly one shape share a picture size on a GPU, where each is captured once: 19% from one to the next.
 ASPECTS_AN_OCTAVE = 4
 GPU_MULTIPLE = 8
@@ -51,7 +52,7 @@ class Picture:
 
     Args:
         rgb: `[H, W, 3]` uint8, sRGB-encoded, to be stretched over the canvas.
-        note: which photograph it is or is compared with; "" where there is none.
+        note: what else there is to know: which photograph it is, say.
     """
 
     rgb: npt.NDArray[np.uint8]
@@ -100,7 +101,7 @@ class Painter:
             SupersededError: it was told to give up.
             InputError: the photographs cannot be loaded.
         """
-        browser, note, index = view.camera, "", 0
+        browser, index = view.camera, 0
         if view.mode in ("photograph", "difference"):
             photographs = self._photographs()
             index = photographs.nearest(viser_to_camera(browser, 16, 16))
@@ -108,11 +109,11 @@ class Painter:
             browser = replace(browser, wxyz=there.wxyz, position=there.position)
         camera = viser_to_camera(browser, *self._size(longer, browser.aspect))
         if view.mode == "texture":
-            return Picture(self._texture(camera))
+            return Picture(self._texture(camera), "" if self.textured is not None else NO_TEXTURED_MESH)
         if view.mode == "neuraltex":
             return Picture(self._frame(camera, give_up))
         photo, counted = photographs.seen_by(index, camera)
-        note = f"photograph {index + 1} of {len(photographs)}: {photographs.name(index)}"
+        note = photographs.name(index)
         if view.mode == "photograph":
             return Picture(photo, note)
         apart = np.abs(self._frame(camera, give_up).astype(np.int16) - photo) * DIFFERENCE_GAIN

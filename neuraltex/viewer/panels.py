@@ -40,13 +40,13 @@ class PicturePanel:
         chosen: Callable[[Mode], None],
         jump: Callable[[int | None], None],
     ) -> None:
-        texture = "textured mesh" if has_textured else "texture colours (textured mesh: run neuraltex eval)"
+        texture = "textured mesh" if has_textured else "texture colours"
         self.modes: dict[str, Mode] = {"neuraltex": "neuraltex", "photograph": "photograph", texture: "texture"}
         self.modes[f"difference x {DIFFERENCE_GAIN}"] = "difference"
         if not num_photographs:
             self.modes = {label: mode for label, mode in self.modes.items() if mode in ("neuraltex", "texture")}
         self._said, self._said_at = "", float("-inf")
-        with gui.add_folder("picture"):
+        with gui.add_folder("picture", order=0):
             self.statistics = gui.add_markdown("")
             self.mode = gui.add_dropdown("show", tuple(self.modes), initial_value="neuraltex")
             if num_photographs:
@@ -81,7 +81,7 @@ class PartsPanel:
         self._server, self._scene, self._changed = server, scene, changed
         self.gizmo: Any = None
         self.shown: dict[str, Any] = {}
-        with server.gui.add_folder("parts"):
+        with server.gui.add_folder("parts", order=1):
             for name in scene.names:
                 self.shown[name] = server.gui.add_checkbox(name, scene.is_visible(name))
                 self.shown[name].on_update(lambda event, name=name: self._show(name, event.target.value))
@@ -147,20 +147,17 @@ class PathPanel:
     ) -> None:
         self._keys, self._folder, self._place = keys, folder, place
         self._playing: threading.Event | None = None
-        with server.gui.add_folder("camera path"):
+        with server.gui.add_folder("camera path", order=2):
             self.listed = server.gui.add_markdown("")
             add = server.gui.add_button("add key pose")
             self.number = server.gui.add_number("key pose", 1, min=1, step=1)
-            visit, remove = server.gui.add_button("go to key pose"), server.gui.add_button("remove key pose")
-            clear = server.gui.add_button("clear")
+            self.keyed = server.gui.add_button_group("", ("go to it", "remove it", "clear"))
             self.seconds = server.gui.add_number("seconds", 4.0, min=0.1, max=600.0, step=0.1)
             self.time = server.gui.add_slider("time", min=0.0, max=1.0, step=0.001, initial_value=0.0)
             self.play = server.gui.add_button("play")
             save = server.gui.add_button("save path")
         add.on_click(lambda event: self._edit(lambda: keys.add(pose_of(event.client))))
-        remove.on_click(lambda _: self._edit(lambda: keys.remove(int(self.number.value) - 1)))
-        clear.on_click(lambda _: self._edit(keys.clear))
-        visit.on_click(lambda event: self._visit(event.client))
+        self.keyed.on_click(lambda event: self._keyed(event.client, event.target.value))
         self.time.on_update(lambda event: self._scrub(event.client) if event.client else None)
         self.play.on_click(lambda event: self._play(event.client))
         save.on_click(lambda event: self._save(event.client))
@@ -176,9 +173,14 @@ class PathPanel:
         count = len(self._keys)
         self.listed.content = f"{count} key pose{'' if count == 1 else 's'}" if count else "no key poses yet"
 
-    def _visit(self, client: Any) -> None:
+    def _keyed(self, client: Any, what: str) -> None:
+        """What a button does with the key pose that is chosen, or with all of them."""
         index = int(self.number.value) - 1
-        if index < len(self._keys):
+        if what == "clear":
+            self._edit(self._keys.clear)
+        elif what == "remove it":
+            self._edit(lambda: self._keys.remove(index))
+        elif index < len(self._keys):
             self._place(client, self._keys[index])
 
     def _scrub(self, client: Any) -> None:
@@ -217,7 +219,8 @@ class PathPanel:
         except NeuraltexError as error:
             _tell(client, "not saved", str(error))
             return
-        _tell(client, "saved", f"{path}; now: neuraltex render {self._folder} --path {path} -o path.mp4")
+        self.listed.content += f", saved as {path.name}"
+        _tell(client, "saved", f"now: neuraltex render {self._folder} --path {path} -o path.mp4")
 
 
 def _tell(client: Any, title: str, body: str) -> None:

@@ -40,9 +40,11 @@ class Photographs:
         return int((apart.square() + turned.square()).argmin())
 
     def name(self, index: int) -> str:
-        """What the camera file calls a photograph; "" before they are decoded."""
-        capture = self._capture
-        return "" if capture is None else capture.names[int(capture.train_indices[index])]
+        """Which one a photograph is, counted from 1, and its file where each has its own and they are decoded."""
+        counted, capture = f"photograph {index + 1} of {len(self)}", self._capture
+        if capture is None or len(set(capture.names)) < len(capture.names):
+            return counted
+        return f"{counted}: {capture.names[int(capture.train_indices[index])]}"
 
     def seen_by(self, index: int, camera: Camera) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """A photograph as another lens in the same place would have taken it.
