@@ -22,6 +22,7 @@ CHECKED = (
     "rendering",
     "shading",
     "training",
+    "viewer",
 )
 install_import_hook([f"neuraltex.{name}" for name in CHECKED], "tests.typecheck.check")
 
@@ -30,6 +31,8 @@ import torch  # noqa: E402 - after the hook, like everything that may import the
 if not torch.cuda.is_available():
     # Without a GPU the kernels run in Triton's interpreter, which has to be known before they are imported.
     os.environ["TRITON_INTERPRET"] = "1"
+
+from tests.viewer.browser import find_chromium  # noqa: E402
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
 
@@ -45,6 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reasons = {
         "cuda": None if torch.cuda.is_available() else "needs a CUDA device",
         "pytorch3d": None if has_pytorch3d else "needs PyTorch3D",
+        "browser": None if find_chromium() else "needs Chromium (Debian: apt-get install chromium)",
         "captures": None if CAPTURES.is_dir() else "needs the test captures, which lie outside the repository",
     }
     for item in items:
