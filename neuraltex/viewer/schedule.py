@@ -17,6 +17,8 @@ REST_SECONDS = 0.15
 # Longer sides as shares of the full one: each has about half the pixels of the next.
 RUNGS = (1 / 8, 0.18, 0.25, 0.35, 0.5, 0.71, 1.0)
 SMALLEST = 48
+# What a size took is taken for true during so many pictures of other sizes: a machine that was busy then is not now.
+MEMORY = 16
 
 View = TypeVar("View")
 
@@ -37,11 +39,14 @@ class Pace:
         sizes = {max(round(full * share), min(SMALLEST, full)) for share in ((1.0,) if fixed else RUNGS)}
         self.sizes = tuple(sorted(sizes))
         self._seconds: dict[int, float] = {}
+        self._learned: dict[int, int] = {}
+        self._count = 0
 
     def copy(self) -> Pace:
         """Another one that has learned the same."""
         other = Pace(self.sizes[-1])
-        other.sizes, other._seconds = self.sizes, dict(self._seconds)
+        other.sizes, other._seconds, other._learned = self.sizes, dict(self._seconds), dict(self._learned)
+        other._count = self._count
         return other
 
     @property
@@ -51,17 +56,22 @@ class Pace:
 
     def learn(self, size: int, seconds: float) -> None:
         """Take note of what a picture took."""
-        before = self._seconds.get(size, seconds)
+        before = self._seconds[size] if self._is_fresh(size) else seconds
         # Half of the news: one slow picture is an accident, two are a fact.
         self._seconds[size] = 0.5 * before + 0.5 * seconds
+        self._count += 1
+        self._learned[size] = self._count
+
+    def _is_fresh(self, size: int) -> bool:
+        return size in self._learned and self._count - self._learned[size] <= MEMORY
 
     def expect(self, size: int) -> float:
-        """Seconds that a picture will take: what it took, else by pixels from the nearest size that was measured."""
-        if size in self._seconds:
+        """Seconds that a picture will take: what it took lately, else by pixels from the nearest size that was made."""
+        if self._is_fresh(size):
             return self._seconds[size]
         if not self._seconds:
             return 0.0 if size == self.sizes[0] else float("inf")
-        nearest = min(self._seconds, key=lambda known: abs(known - size))
+        nearest = min(filter(self._is_fresh, self._seconds), key=lambda known: abs(known - size))
         return self._seconds[nearest] * (size / nearest) ** 2
 
     def moving(self) -> int:

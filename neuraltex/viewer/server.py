@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cv2
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from neuraltex.cameras.survey import survey_cameras
@@ -61,6 +64,12 @@ def warmed_up(painter: Painter, size: int, camera: BrowserCamera) -> Pace:
         seconds = time.perf_counter() - start
     pace.learn(pace.sizes[0], seconds)
     return pace
+
+
+def encode_as_viser(rgb: npt.NDArray[np.uint8], quality: int) -> bytes:
+    """A picture as viser's `set_background_image` encodes it for the browser, which takes no encoded ones."""
+    _, data = cv2.imencode(".jpeg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
 
 
 def check_address(host: str, port: int) -> None:

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from neuraltex.viewer.schedule import (
+    MEMORY,
     MOTION_SECONDS,
     REST_SECONDS,
     STEP_SECONDS,
@@ -151,6 +152,18 @@ def test_one_slow_picture_does_not_shrink_the_next():
     pace.learn(pace.sizes[0], 0.003)
     pace.learn(pace.sizes[0], 0.001)
     assert pace.sizes.index(before) - pace.sizes.index(pace.moving()) <= 1
+
+
+def test_a_size_that_was_slow_once_is_tried_again():
+    pace = Pace(FULL)
+    small, larger = pace.sizes[2], pace.sizes[3]
+    for _ in range(3):
+        pace.learn(larger, 10 * MOTION_SECONDS)  # somebody else had the machine
+        pace.learn(small, 0.4 * MOTION_SECONDS)
+    assert pace.moving() < larger
+    for _ in range(MEMORY + 1):
+        pace.learn(small, 0.4 * MOTION_SECONDS)
+    assert pace.moving() >= larger
 
 
 def test_a_fixed_size_never_changes():

@@ -43,9 +43,9 @@ class Seen:
         """What is shown when all is at rest and sharp."""
         schedule = self.viewer.schedule
         wait_for(lambda: bool(schedule._clients) and schedule.next() == float("inf"), "a sharp picture")
-        time.sleep(0.5)  # a camera on its way, and the browser's next frame
+        time.sleep(0.3)  # a camera on its way, and the browser's next frame
         wait_for(lambda: schedule.next() == float("inf"), "a sharp picture")
-        time.sleep(0.3)
+        time.sleep(0.2)
         return self.shown[-1][2]
 
     def agrees(self, picture: Picture) -> float:
@@ -76,28 +76,28 @@ def test_the_browser_shows_what_is_rendered_and_follows_the_hand(painted, tmp_pa
         wait_for(lambda: bool(viewer._clients), "the page to connect")
         connected = time.monotonic()
         wait_for(lambda: bool(seen.shown), "the first picture")
-        assert seen.shown[0][0] - connected < 2.0  # measured 0.03 s on two cores
+        assert seen.shown[0][0] - connected < 2.0  # measured 0.23 s on one busy core
         first = seen.settled()
         assert first.rgb.shape == (HEIGHT, WIDTH, 3)
         start, now = viewer._start, seen.shown[-1][1].camera
         assert now.position == pytest.approx(start.position, abs=1e-3)
         assert now.fov == pytest.approx(start.fov, abs=1e-3)
         assert abs(np.dot(now.wxyz, start.wxyz)) == pytest.approx(1.0, abs=1e-5)
-        # JPEG at 92: measured 0.6 of 255
-        assert seen.agrees(first) < 2.0
+        # JPEG at 92: measured 0.2 to 0.5 of 255
+        assert seen.agrees(first) < 1.5
         assert "ms a frame" in browser.run("document.body.innerText")
         before = len(seen.shown)
         browser.drag((200, 300), (300, 320), steps=20)
         moved = seen.settled()
         assert len(seen.shown) - before > 4, "pictures while the hand moves"
         assert np.abs(moved.rgb.astype(float) - first.rgb)[CLEAR].mean() > 4.0
-        assert seen.agrees(moved) < 2.0
+        assert seen.agrees(moved) < 1.5
         click = "[...document.querySelectorAll('input[type=checkbox]')].at(-1).click()"
         browser.run(click)
         wait_for(lambda: not viewer.painter.scene.is_visible("ball"), "the click to arrive")
         hidden = seen.settled()
         assert np.abs(hidden.rgb.astype(float) - moved.rgb)[CLEAR].mean() > 4.0
-        assert seen.agrees(hidden) < 2.0
+        assert seen.agrees(hidden) < 1.5
         _compares_and_saves(seen, painted)
     finally:
         seen.close()
@@ -112,7 +112,7 @@ def _compares_and_saves(seen: Seen, folder: Path) -> None:
     photo = seen.settled()
     assert photo.note.startswith("photograph 7 of 14")
     assert np.allclose(client.handle.camera.position, viewer.trained[6].center, atol=1e-3)
-    assert seen.agrees(photo) < 2.0
+    assert seen.agrees(photo) < 1.5
     client.panel.mode.value = "neuraltex"
     keys = viewer.keys
     for index in (6, 8):
