@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -88,7 +88,6 @@ class Painter:
         self._sizes: set[tuple[int, int]] = set()
         self._give_up: Callable[[], bool] = bool
 
-    @torch.no_grad()
     def __call__(self, view: View, longer: int, give_up: Callable[[], bool] = bool) -> Picture:
         """Render.
 
@@ -101,6 +100,12 @@ class Painter:
             SupersededError: it was told to give up.
             InputError: the photographs cannot be loaded.
         """
+        # Streams and graphs belong to a thread's current GPU, which in a new thread is the first one.
+        here = torch.cuda.device(self.device) if self.device.type == "cuda" else nullcontext()
+        with torch.no_grad(), here:
+            return self._paint(view, longer, give_up)
+
+    def _paint(self, view: View, longer: int, give_up: Callable[[], bool]) -> Picture:
         browser, index = view.camera, 0
         if view.mode in ("photograph", "difference"):
             photographs = self._photographs()
