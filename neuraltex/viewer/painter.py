@@ -166,8 +166,7 @@ class Painter:
         if self._renderer is not None and before is not None and _same_faces(before, self._flat):
             self._renderer.move(self._flat.to(self.device))
             return self._renderer
-        # A copy: moving parts changes it, and what was flattened is compared with.
-        return self._renew(replace(self._flat, verts=self._flat.verts.clone(), normals=self._flat.normals.clone()))
+        return self._renew(self._flat)
 
     def _renew(self, mesh: Mesh) -> FrameRenderer:
         self._renderer = FrameRenderer(mesh.to(self.device), self.shader, execution=self._execution)

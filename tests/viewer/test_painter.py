@@ -37,7 +37,7 @@ def rendered(run: Run, camera: Camera, shift: tuple[float, float, float] = (0.0,
     return FrameRenderer(mesh, run.load_model(CPU)[0])(Camera.stack([camera]))[0].numpy()
 
 
-def apart(one: np.ndarray, other: np.ndarray) -> float:
+def apart(one: np.ndarray, other: np.ndarray | float) -> float:
     return float(np.abs(one.astype(float) - other).max())
 
 
@@ -107,23 +107,21 @@ def test_a_photograph_through_another_lens_shows_the_same_directions(run, painte
     capture = run.load_capture()
     capture.images[capture.train_indices[2]] = torch.from_numpy(ramp)
     photographs._capture = capture
-    torch.manual_seed(0)
     for longer in (320, 40):
         camera = viser_to_camera(browser, longer, round(longer / 1.6))
         picture, counted = photographs.seen_by(2, camera)
-        points = camera.unproject(torch.rand(200, 2) * torch.tensor([longer, longer / 1.6]), torch.ones(200))
-        here, there = camera.project(points)[0], own.project(points)[0]
-        inside = ((there > 2) & (there < torch.tensor([WIDTH - 2.0, HEIGHT - 2.0]))).all(-1)
-        assert 10 < int(inside.sum()) < 190
-        found = picture[here[inside, 1].long(), here[inside, 0].long()]
-        # Half a pixel of either picture: measured 0.6 of the photograph's pixels
+        down, across = np.mgrid[0 : camera.height, 0 : camera.width] + 0.5
+        centers = torch.from_numpy(np.stack([across, down], axis=-1).reshape(-1, 2)).float()
+        there = own.project(camera.unproject(centers, torch.ones(len(centers))))[0].numpy()
         pixel = max(1.0, float(own.K[0, 0] / camera.K[0, 0]))
-        assert np.abs(found[:, 0] / 5 - there[inside, 0].numpy()).max() < 0.75 * pixel
-        assert np.abs(found[:, 1] / 6 - there[inside, 1].numpy()).max() < 0.75 * pixel
-        margin = 2 * pixel
-        beyond = ((there < -margin) | (there > torch.tensor([WIDTH + margin, HEIGHT + margin]))).any(-1)
-        assert not counted[here[beyond, 1].long(), here[beyond, 0].long()].any()
-        assert (picture[here[beyond, 1].long(), here[beyond, 0].long()] == 128).all()
+        found = picture.reshape(-1, 3)
+        inside = ((there > pixel) & (there < [WIDTH - pixel, HEIGHT - pixel])).all(-1)
+        assert 50 < inside.sum() < 0.5 * len(there)
+        # Levels are rounded twice: measured 0.18 pixels of the photograph
+        assert np.abs(found[inside, :2] / [5, 6] - there[inside]).max() < 0.25
+        beyond = ((there < -pixel) | (there > [WIDTH + pixel, HEIGHT + pixel])).any(-1)
+        assert not counted.reshape(-1)[beyond].any()
+        assert (found[beyond] == 128).all()
 
 
 def test_the_difference_is_of_the_nearest_photograph(run, painter):
@@ -137,6 +135,12 @@ def test_the_difference_is_of_the_nearest_photograph(run, painter):
     inside = (slice(2, -2), slice(2, -2))  # beyond the photograph's border nothing is compared
     assert apart(shown.rgb[inside], expected[inside]) <= DIFFERENCE_GAIN
     assert shown.note == photo.note
+    wide = replace(near, aspect=3.0)
+    beside = (slice(None), slice(0, 8))
+    assert apart(painter(View(wide, "difference"), WIDTH).rgb[beside], 0.0) == 0, "no photograph there"
+    capture = run.load_capture()
+    painter.photographs._capture = replace(capture, masks=torch.zeros(capture.images.shape[:3], dtype=torch.bool))
+    assert apart(painter(View(near, "difference"), WIDTH).rgb, 0.0) == 0, "no object there"
 
 
 def test_the_ordinary_texture_is_the_stored_one_or_says_that_it_is_not(run, painter, tmp_path):
