@@ -14,11 +14,11 @@ EXTRAS = {
         "scipy>=1.11",
         "scikit-image>=0.22",
         "fast-simplification>=0.1.7",
-        "viser>=1.0",
+        "viser>=1.1",
         # CUDA builds of torch bring their own; without one the kernels are tested in its interpreter.
         "triton>=3.6; platform_system == 'Linux'",
     ],
-    "view": ["viser>=1.0"],
+    "view": ["viser>=1.1"],
     "dev": ["ruff==0.15.0", "mypy>=1.15", "mitsuba>=3.6", "fast-simplification>=0.1.7"],
     "metrics": ["lpips>=0.1.4"],
     "poses": ["pycolmap>=4", "scipy>=1.11"],

@@ -28,6 +28,8 @@ import torch
 from benchmarks.scenes import as_mesh, camera_at, sphere
 from benchmarks.timing import machine, markdown, show
 from neuraltex.cameras.paths import orbit
+from neuraltex.capture import Capture
+from neuraltex.errors import NeuraltexError
 from neuraltex.geometry.part import Part
 from neuraltex.geometry.scene import Scene
 from neuraltex.shading import Shader, ShadingConfig
@@ -35,6 +37,7 @@ from neuraltex.training import Run, defaults_for
 from neuraltex.viewer.cameras import BrowserCamera, camera_to_viser
 from neuraltex.viewer.painter import Painter, View
 from neuraltex.viewer.parts import MovableScene
+from neuraltex.viewer.photographs import Photographs
 from neuraltex.viewer.schedule import Job, RenderLoop, Schedule
 from neuraltex.viewer.server import MOVING_QUALITY, RESTING_QUALITY, encode_as_viser, make_painter, warmed_up
 
@@ -94,7 +97,13 @@ def made_up(device: torch.device) -> tuple[Painter, list[BrowserCamera]]:
     shader = Shader(shading).to(device).requires_grad_(False)
     middle = torch.zeros(3)
     ring = orbit(camera_at(512), num_frames=NUM_CAMERAS, center=middle, up=torch.tensor([0.0, 1.0, 0.0]), sweep_deg=360)
-    return Painter(MovableScene(Scene([part])), shader), [camera_to_viser(ring[i]) for i in range(NUM_CAMERAS)]
+    painter = Painter(MovableScene(Scene([part])), shader, Photographs(ring, no_photographs))
+    return painter, [camera_to_viser(ring[i]) for i in range(NUM_CAMERAS)]
+
+
+def no_photographs() -> Capture:
+    """In a made-up scene's place of photographs."""
+    raise NeuraltexError("a made-up scene was never photographed")
 
 
 def around(run: Run, device: torch.device) -> tuple[Painter, list[BrowserCamera]]:

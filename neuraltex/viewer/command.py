@@ -56,11 +56,16 @@ class ViewRun:
             console.print(f"{self.run}: {viewer.url} (end with Ctrl-C)")
             if self.open and has_screen():
                 webbrowser.open(viewer.url)
-            threading.Event().wait()
+            wait_for_end()
         except KeyboardInterrupt:
             pass  # how a viewer is closed
         finally:
             viewer.stop()
+
+
+def wait_for_end() -> None:
+    """Until Ctrl-C."""
+    threading.Event().wait()
 
 
 def has_screen() -> bool:

@@ -65,7 +65,7 @@ class Painter:
     Args:
         scene: the parts.
         shader: what was learned; on the device to compute on.
-        photographs: to compare with; None where there are none.
+        photographs: to compare with.
         textured: the baseline that the evaluation fitted; None for the neural texture's first three channels.
         execution: how frames run, as in `pick_execution`.
     """
@@ -74,8 +74,8 @@ class Painter:
         self,
         scene: MovableScene,
         shader: Shader,
+        photographs: Photographs,
         *,
-        photographs: Photographs | None = None,
         textured: TexturedMesh | None = None,
         execution: str = "auto",
     ) -> None:
@@ -108,26 +108,20 @@ class Painter:
     def _paint(self, view: View, longer: int, give_up: Callable[[], bool]) -> Picture:
         browser, index = view.camera, 0
         if view.mode in ("photograph", "difference"):
-            photographs = self._photographs()
-            index = photographs.nearest(viser_to_camera(browser, 16, 16))
-            there = camera_to_viser(photographs.cameras[index])
+            index = self.photographs.nearest(viser_to_camera(browser, 16, 16))
+            there = camera_to_viser(self.photographs.cameras[index])
             browser = replace(browser, wxyz=there.wxyz, position=there.position)
         camera = viser_to_camera(browser, *self._size(longer, browser.aspect))
         if view.mode == "texture":
             return Picture(self._texture(camera), "" if self.textured is not None else NO_TEXTURED_MESH)
         if view.mode == "neuraltex":
             return Picture(self._frame(camera, give_up))
-        photo, counted = photographs.seen_by(index, camera)
-        note = photographs.name(index)
+        photo, counted = self.photographs.seen_by(index, camera)
+        note = self.photographs.name(index)
         if view.mode == "photograph":
             return Picture(photo, note)
         apart = np.abs(self._frame(camera, give_up).astype(np.int16) - photo) * DIFFERENCE_GAIN
         return Picture((apart.clip(0, 255) * counted[..., None]).astype(np.uint8), note)
-
-    def _photographs(self) -> Photographs:
-        if self.photographs is None:
-            raise ValueError("mode: expected photographs to compare with, there are none")
-        return self.photographs
 
     def _size(self, longer: int, aspect: float) -> tuple[int, int]:
         if self.device.type != "cuda":

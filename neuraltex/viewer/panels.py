@@ -26,9 +26,9 @@ class PicturePanel:
     Args:
         gui: the client's.
         has_textured: whether the evaluation stored the textured mesh.
-        num_photographs: 0 where there are none to compare with.
+        num_photographs: to compare with.
         chosen: told the mode when it changes.
-        jump: takes the client to a photograph, by its number from 0; the nearest one for None.
+        jump: takes the client to a photograph, by its number from 0, the nearest one for None; returns which.
     """
 
     def __init__(
@@ -38,29 +38,34 @@ class PicturePanel:
         has_textured: bool,
         num_photographs: int,
         chosen: Callable[[Mode], None],
-        jump: Callable[[int | None], None],
+        jump: Callable[[int | None], int],
     ) -> None:
         texture = "textured mesh" if has_textured else "texture colours"
         self.modes: dict[str, Mode] = {"neuraltex": "neuraltex", "photograph": "photograph", texture: "texture"}
         self.modes[f"difference x {DIFFERENCE_GAIN}"] = "difference"
-        if not num_photographs:
-            self.modes = {label: mode for label, mode in self.modes.items() if mode in ("neuraltex", "texture")}
         self._said, self._said_at = "", float("-inf")
         with gui.add_folder("picture", order=0):
             self.statistics = gui.add_markdown("")
             self.mode = gui.add_dropdown("show", tuple(self.modes), initial_value="neuraltex")
-            if num_photographs:
-                self.number = gui.add_number("photograph", 1, min=1, max=num_photographs, step=1)
-                nearest = gui.add_button("go to the nearest photograph")
-                self.number.on_update(lambda event: jump(int(self.number.value) - 1) if event.client else None)
-                nearest.on_click(lambda _: jump(None))
+            self.number = gui.add_number("photograph", 1, min=1, max=num_photographs, step=1)
+            nearest = gui.add_button("go to the nearest photograph")
+
+        def to_nearest() -> None:
+            self.number.value = jump(None) + 1
 
         @self.mode.on_update
-        def _(event: Any) -> None:
+        def _(_: Any) -> None:
             mode = self.modes[self.mode.value]
             if mode in ("photograph", "difference"):
-                jump(None)
+                to_nearest()
             chosen(mode)
+
+        @self.number.on_update
+        def _(event: Any) -> None:
+            if event.client is not None:  # typed, not set above
+                jump(int(self.number.value) - 1)
+
+        nearest.on_click(lambda _: to_nearest())
 
     def say(self, text: str, *, now: bool) -> None:
         """Statistics of a picture; not more often than they can be read, but for the last one."""

@@ -80,7 +80,7 @@ class Pace:
 
     def after(self, size: int) -> int:
         """The next larger size at rest: the full one where it is near enough in time, else a step towards it."""
-        larger = [other for other in self.sizes if other > size]
+        larger = [other for other in self.sizes if other > size] or [self.full]
         return max((other for other in larger if self.expect(other) <= STEP_SECONDS), default=larger[0])
 
 
@@ -93,7 +93,7 @@ class Job(Generic[View]):
         view: of what.
         size: longer side in pixels.
         ticket: which of the client's wishes it is.
-        refines: it shows what is shown already, only sharper.
+        refines: it shows what is shown already, only larger or better encoded.
     """
 
     client: Hashable
@@ -111,6 +111,7 @@ class _Client(Generic[View]):
     ticket: int = 1
     shown_ticket: int = 0
     shown_size: int = 0
+    sharp: bool = False
     served: float = field(default=float("-inf"))
 
     @property
@@ -173,7 +174,7 @@ class Schedule(Generic[View]):
                 client = self._clients[name]
                 client.served = now
                 return Job(name, client.view, client.pace.moving(), client.ticket, False)
-            coarse = [name for name, client in self._clients.items() if client.shown_size < client.pace.full]
+            coarse = [name for name, client in self._clients.items() if not client.sharp]
             rested = [name for name in coarse if now - self._clients[name].changed >= REST_SECONDS]
             if not rested:
                 return min((self._clients[name].changed + REST_SECONDS - now for name in coarse), default=float("inf"))
@@ -204,7 +205,8 @@ class Schedule(Generic[View]):
             if client is None:
                 return
             client.shown_ticket = job.ticket
-            client.shown_size = client.pace.full if seconds is None else job.size
+            client.shown_size = job.size
+            client.sharp = seconds is None or (job.refines and job.size == client.pace.full)
             if seconds is not None:
                 client.pace.learn(job.size, seconds)
 

@@ -52,7 +52,7 @@ def make_painter(run: Run, device: torch.device, *, execution: str = "auto") -> 
     scene = MovableScene(with_refined_verts(run.load_scene(), run.load_mesh(torch.device("cpu"))))
     textured = load_textured_mesh(run.textured_mesh, device) if run.textured_mesh.is_file() else None
     photographs = Photographs(run.load_cameras(), run.load_capture)
-    return Painter(scene, shader.requires_grad_(False), photographs=photographs, textured=textured, execution=execution)
+    return Painter(scene, shader.requires_grad_(False), photographs, textured=textured, execution=execution)
 
 
 def warmed_up(painter: Painter, size: int, camera: BrowserCamera) -> Pace:
@@ -141,7 +141,7 @@ class Viewer:
         if size is not None and size < LEAST_SIZE:
             raise SettingError(f"--size {size}: expected at least {LEAST_SIZE} pixels")
         self.painter, self._report = make_painter(run, device), report
-        self.trained = run.load_cameras()
+        self.photographs, self.trained = self.painter.photographs, run.load_cameras()
         self._survey = survey_cameras(self.trained)
         self._start = camera_to_viser(self.trained[0])
         self.schedule: Schedule[View] = Schedule(warmed_up(self.painter, size or default_size(run), self._start))
@@ -154,7 +154,7 @@ class Viewer:
         if port and self.server.get_port() != port:  # somebody took it since it was tried
             self.server.stop()
             raise SettingError(f"--port {port}: was taken just now; choose another --port")
-        shown = f"[{host}]" if ":" in host else host
+        shown = "localhost" if host in ("0.0.0.0", "::") else f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self.server.get_port()}"
         self._lay_out(run)
         self._loop.start()
@@ -185,11 +185,10 @@ class Viewer:
     async def _connect(self, handle: Any) -> None:
         """A browser came, and told its first camera; on the event loop, so that its cameras come in order."""
         identity = handle.client_id
-        photographs = self.painter.photographs
         panel = PicturePanel(
             handle.gui,
             has_textured=self.painter.textured is not None,
-            num_photographs=len(photographs) if photographs is not None else 0,
+            num_photographs=len(self.photographs),
             chosen=lambda mode: self._choose(identity, mode),
             jump=lambda index: self._jump(handle, index),
         )
@@ -211,16 +210,18 @@ class Viewer:
             self.schedule.ask(identity, View(_camera_of(client.handle), client.mode))
 
     def _choose(self, identity: int, mode: Mode) -> None:
-        self._clients[identity].mode = mode
-        self._ask(identity)
+        client = self._clients.get(identity)
+        if client is not None:
+            client.mode = mode
+            self._ask(identity)
 
-    def _jump(self, handle: Any, index: int | None) -> None:
-        photographs = self.painter.photographs
-        if photographs is None:
-            return
+    def _jump(self, handle: Any, index: int | None) -> int:
+        """Take a client to a photograph, the nearest one for None; returns which."""
         camera = _camera_of(handle)
-        index = photographs.nearest(viser_to_camera(camera, 16, 16)) if index is None else index
-        self._place(handle, camera_to_viser(photographs.cameras[index], aspect=camera.aspect))
+        if index is None:
+            index = self.photographs.nearest(viser_to_camera(camera, 16, 16))
+        self._place(handle, camera_to_viser(self.photographs.cameras[index], aspect=camera.aspect))
+        return index
 
     def _target(self, camera: BrowserCamera) -> tuple[float, float, float]:
         """What a camera turns round while orbiting: the point on its axis that is as far as the scene's middle."""
@@ -231,7 +232,9 @@ class Viewer:
         return x, y, z
 
     def _place(self, handle: Any, camera: BrowserCamera) -> None:
-        """Put a client's camera somewhere."""
+        """Put a client's camera somewhere; nothing where it has gone."""
+        if handle.client_id not in self._clients:
+            return
         with handle.atomic():
             handle.camera.up_direction = tuple(orbit_up(camera, self._survey.up).tolist())
             handle.camera.position = camera.position
@@ -258,7 +261,8 @@ class Viewer:
         if not isinstance(error, NeuraltexError):
             self._report("".join(traceback.format_exception(error)))
         if client is not None:
-            client.panel.say(f"**{type(error).__name__}**: {error}", now=True)
+            text = str(error) if isinstance(error, NeuraltexError) else f"{error!r}, see the terminal"
+            client.panel.say(f"**{text}**", now=True)
 
 
 def _camera_of(handle: Any) -> BrowserCamera:

@@ -145,7 +145,7 @@ def test_the_difference_is_of_the_nearest_photograph(run, painter):
 
 def test_the_ordinary_texture_is_the_stored_one_or_says_that_it_is_not(run, painter, tmp_path):
     view = View(camera_to_viser(run.load_cameras()[0]), "texture")
-    without = Painter(painter.scene, painter.shader)(view, WIDTH)
+    without = Painter(painter.scene, painter.shader, painter.photographs)(view, WIDTH)
     assert without.note == NO_TEXTURED_MESH
     model = TexturedMesh(32, 16)
     with torch.no_grad():
@@ -153,9 +153,7 @@ def test_the_ordinary_texture_is_the_stored_one_or_says_that_it_is_not(run, pain
             parameter.fill_(0.12 if name.startswith("texture") else 0.05)
     save_textured_mesh(tmp_path / "t.safetensors", model)
     stored = load_textured_mesh(tmp_path / "t.safetensors", CPU)
-    picture = Painter(painter.scene, painter.shader, textured=stored)(view, WIDTH)
+    picture = Painter(painter.scene, painter.shader, painter.photographs, textured=stored)(view, WIDTH)
     assert picture.note == ""
     # 5 levels of 0.12, and 4 of 0.05 behind
     assert set(np.unique(picture.rgb)) == {153, 51}
-    with pytest.raises(ValueError, match="photographs"):
-        Painter(painter.scene, painter.shader)(replace(view, mode="difference"), WIDTH)

@@ -114,6 +114,9 @@ def test_an_unchanged_camera_asks_for_nothing_and_a_changed_scene_for_everything
     assert job.size == FULL, "fast enough: no smaller one first"
     schedule.done(job, 0.01)
     clock.now += 1.0
+    better = taken(schedule)
+    assert (better.size, better.refines) == (FULL, True), "once more at rest, to be encoded well"
+    schedule.done(better, 0.01)
     schedule.ask("me", "view")
     assert schedule.next() == float("inf")
     schedule.ask_again()

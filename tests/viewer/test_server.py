@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 
+from neuraltex import cli
 from neuraltex.training import Run
+from neuraltex.viewer import command
 from neuraltex.viewer.painter import Picture, View
 from neuraltex.viewer.server import Viewer, _camera_of, check_address, default_size, is_loopback, make_painter
 from tests.test_cli import refused
@@ -127,6 +129,27 @@ def _compares_and_saves(seen: Seen, folder: Path) -> None:
     viewer.path._save(client.handle)
     assert (folder / "camera_path_001.json").is_file()
     wait_for(lambda: "camera_path_001.json" in seen.browser.run("document.body.innerText"), "the notice")
+
+
+def test_the_command_serves_until_it_is_ended_and_warns_of_open_doors(painted, capsys, monkeypatch):
+    served = []
+
+    def end() -> None:
+        served.append(1)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "wait_for_end", end)
+    opened: list[str] = []
+    monkeypatch.setattr(command.webbrowser, "open", opened.append)
+    monkeypatch.setenv("DISPLAY", ":0")
+    for words, warned in ((["--no-open"], False), (["--host", "0.0.0.0"], True)):
+        cli.main(["view", str(painted), "--port", "0", "--size", "64", "--device", "cpu", *words])
+        told = capsys.readouterr().err.replace("\n", " ")
+        assert ("can be reached from other machines" in told) == warned
+        assert "http://" in told
+    assert len(served) == 2
+    assert len(opened) == 1
+    assert opened[0].startswith("http://localhost:")
 
 
 def test_a_taken_port_is_named(painted, capsys):
