@@ -89,6 +89,11 @@ class Browser:
         """The value of a JavaScript expression."""
         return self.call("Runtime.evaluate", expression=script, returnByValue=True)["result"].get("value")
 
+    def click(self, text: str) -> None:
+        """Press the button that says this."""
+        button = f"[...document.querySelectorAll('button')].find(b => b.innerText.trim() == {json.dumps(text)})"
+        assert self.run(f"{button} && ({button}.click(), true)"), f"no button says {text}"
+
     def close(self) -> None:
         """End the browser that was started."""
         self.socket.close()

@@ -12,10 +12,11 @@ import pytest
 import torch
 
 from neuraltex import cli
+from neuraltex.cameras import read_path
 from neuraltex.training import Run
 from neuraltex.viewer import command
 from neuraltex.viewer.painter import Picture, View
-from neuraltex.viewer.server import Viewer, _camera_of, check_address, default_size, is_loopback, make_painter
+from neuraltex.viewer.server import Viewer, check_address, default_size, is_loopback, make_painter
 from tests.test_cli import refused
 from tests.viewer.browser import Browser, wait_for
 
@@ -116,19 +117,19 @@ def _compares_and_saves(seen: Seen, folder: Path) -> None:
     assert np.allclose(client.handle.camera.position, viewer.trained[6].center, atol=1e-3)
     assert seen.agrees(photo) < 1.5
     client.panel.mode.value = "neuraltex"
-    keys = viewer.keys
-    for index in (6, 8):
+    for count, index in ((1, 6), (2, 8)):
         viewer._jump(client.handle, index)
         seen.settled()
-        keys.add(_camera_of(client.handle))
+        seen.browser.click("add key pose")
+        wait_for(lambda count=count: len(viewer.keys) == count, "a key pose")
     viewer.path.seconds.value = 0.4
-    viewer.path._play(client.handle)
-    assert viewer.path.time.value == 1.0
+    seen.browser.click("play")
+    wait_for(lambda: viewer.path.time.value == 1.0, "the end of the path")
     seen.settled()
     assert np.allclose(client.handle.camera.position, viewer.trained[8].center, atol=1e-3)
-    viewer.path._save(client.handle)
-    assert (folder / "camera_path_001.json").is_file()
+    seen.browser.click("save path")
     wait_for(lambda: "camera_path_001.json" in seen.browser.run("document.body.innerText"), "the notice")
+    assert len(read_path(folder / "camera_path_001.json").cameras.K) == 12
 
 
 def test_the_command_serves_until_it_is_ended_and_warns_of_open_doors(painted, capsys, monkeypatch):
