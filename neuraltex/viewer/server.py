@@ -8,8 +8,10 @@ import ipaddress
 import socket
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from errno import EACCES, EADDRINUSE
 from typing import Any
 
 import cv2
@@ -89,8 +91,8 @@ def check_address(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingError(f"--port {port}: cannot listen on {host} ({reason}); choose another --port") from error
+        reason, other = error.strerror or str(error), "port" if error.errno in (EADDRINUSE, EACCES) else "host"
+        raise SettingError(f"--port {port}: cannot listen on {host} ({reason}); choose another --{other}") from error
 
 
 def is_loopback(host: str) -> bool:
@@ -138,6 +140,8 @@ class Viewer:
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         viser = require("viser", "view")
+        # Somebody may go while a picture is made for them.
+        warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         if size is not None and size < LEAST_SIZE:
             raise SettingError(f"--size {size}: expected at least {LEAST_SIZE} pixels")
         self.painter, self._report = make_painter(run, device), report

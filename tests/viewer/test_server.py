@@ -179,7 +179,11 @@ def test_addresses():
     assert not is_loopback("0.0.0.0")
     assert not is_loopback("thing.example")
     check_address("127.0.0.1", 0)
-    for host, port, told in (("256.0.0.1", 0, "--host"), ("192.0.2.1", 0, "--port"), ("127.0.0.1", 70000, "70000")):
+    for host, port, told in (
+        ("256.0.0.1", 0, "--host"),
+        ("192.0.2.1", 0, "another --host"),
+        ("127.0.0.1", 70000, "70000"),
+    ):
         with pytest.raises(Exception, match=told):
             check_address(host, port)
 
