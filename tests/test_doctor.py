@@ -44,7 +44,7 @@ def test_this_machine_can_run_the_main_job():
     assert diagnosis.can_run, [check for check in diagnosis.required if not check.ok]
     names = [check.name for check in (*diagnosis.required, *diagnosis.optional)]
     assert names == ["torch", "rasterizer", "learning", "video", "memory", "disk", "GPU", "Triton", "PyTorch3D",
-                     "other videos", "pycolmap", "scikit-image", "open3d", "lpips"]  # fmt: skip
+                     "other videos", "pycolmap", "scikit-image", "open3d", "viser", "lpips"]  # fmt: skip
     for check in (*diagnosis.required, *diagnosis.optional):
         assert check.finding
         assert check.ok or check.advice, check.name

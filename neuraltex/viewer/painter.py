@@ -28,7 +28,7 @@ DIFFERENCE_GAIN = 3
 NO_TEXTURED_MESH = "the neural texture's first three channels, as learned; neuraltex eval fits a textured mesh"
 # Canvases of nearly one shape share a picture size on a GPU, where each is captured once: 19% from one to the next.
 ASPECTS_AN_OCTAVE = 4
-GPU_MULTIPLE = 8
+GPU_MULTIPLE = 16
 # Captured frames keep their memory.
 MOST_CAPTURED = 8
 

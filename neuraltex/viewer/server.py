@@ -144,6 +144,7 @@ class Viewer:
         warnings.filterwarnings("ignore", message="Queued a .* on a closed connection")
         if size is not None and size < LEAST_SIZE:
             raise SettingError(f"--size {size}: expected at least {LEAST_SIZE} pixels")
+        check_address(host, port)
         self.painter, self._report = make_painter(run, device), report
         self.photographs, self.trained = self.painter.photographs, run.load_cameras()
         self._survey = survey_cameras(self.trained)
@@ -151,7 +152,6 @@ class Viewer:
         self.schedule: Schedule[View] = Schedule(warmed_up(self.painter, size or default_size(run), self._start))
         self._loop = RenderLoop(self.schedule, self._render, self._failed)
         self._clients: dict[int, _Client] = {}
-        check_address(host, port)
         # What viser prints about itself is said by the command.
         with contextlib.redirect_stdout(io.StringIO()):
             self.server = viser.ViserServer(host=host, port=port, label="neuraltex", verbose=False)

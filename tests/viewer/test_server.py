@@ -166,8 +166,8 @@ def test_a_run_that_cannot_be_viewed_is_named(painted, tmp_path, capsys, monkeyp
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / "config.json").write_bytes((painted / "config.json").read_bytes())
-    assert "holds no trained model yet" in refused(capsys, "view", begun, "--device", "cpu")
-    assert "--size 3: expected at least 64" in refused(capsys, "view", painted, "--size", 3, "--device", "cpu")
+    assert "holds no trained model yet" in refused(capsys, "view", begun, "--device", "cpu", "--port", 0)
+    assert "--size 3: expected at least 64" in refused(capsys, "view", painted, "--size", 3)
     monkeypatch.setitem(sys.modules, "viser", None)
     assert "pip install 'neuraltex[view]'" in refused(capsys, "view", painted)
 
