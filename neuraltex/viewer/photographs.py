@@ -46,6 +46,17 @@ class Photographs:
             return counted
         return f"{counted}: {capture.names[int(capture.train_indices[index])]}"
 
+    def decode(self) -> Capture:
+        """The capture, decoded the first time.
+
+        Raises:
+            InputError: the photographs have moved or changed.
+        """
+        with self._lock:
+            if self._capture is None:
+                self._capture = self._load()
+            return self._capture
+
     def seen_by(self, index: int, camera: Camera) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
         """A photograph as another lens in the same place would have taken it.
 
@@ -60,10 +71,7 @@ class Photographs:
         Raises:
             InputError: the photographs have moved or changed.
         """
-        with self._lock:
-            if self._capture is None:
-                self._capture = self._load()
-        capture = self._capture
+        capture = self.decode()
         row = int(capture.train_indices[index])
         photo, counted = capture.images[row].numpy(), np.ones(capture.images.shape[1:3], np.uint8)
         for mask in (capture.masks, capture.valid):

@@ -215,9 +215,15 @@ class Viewer:
 
     def _choose(self, identity: int, mode: Mode) -> None:
         client = self._clients.get(identity)
-        if client is not None:
-            client.mode = mode
-            self._ask(identity)
+        if client is None:
+            return
+        if mode in ("photograph", "difference"):
+            # Here, on a thread of its own: other clients' pictures need not wait. What fails is told by the picture.
+            client.panel.say("decoding the photographs", now=True)
+            with contextlib.suppress(NeuraltexError):
+                self.photographs.decode()
+        client.mode = mode
+        self._ask(identity)
 
     def _jump(self, handle: Any, index: int | None) -> int:
         """Take a client to a photograph, the nearest one for None; returns which."""
