@@ -40,11 +40,13 @@ class Photographs:
         return int((apart.square() + turned.square()).argmin())
 
     def name(self, index: int) -> str:
-        """Which one a photograph is, counted from 1, and its file where each has its own and they are decoded."""
-        counted, capture = f"photograph {index + 1} of {len(self)}", self._capture
-        if capture is None or len(set(capture.names)) < len(capture.names):
-            return counted
-        return f"{counted}: {capture.names[int(capture.train_indices[index])]}"
+        """Which one a photograph is, counted from 1, and what the camera file calls it.
+
+        Raises:
+            InputError: the photographs have moved or changed.
+        """
+        capture = self.decode()
+        return f"photograph {index + 1} of {len(self)}: {capture.names[int(capture.train_indices[index])]}"
 
     def decode(self) -> Capture:
         """The capture, decoded the first time.
