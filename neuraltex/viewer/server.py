@@ -20,6 +20,7 @@ import numpy.typing as npt
 import torch
 
 from neuraltex.cameras.survey import survey_cameras
+from neuraltex.editing.refined import with_refined_verts
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation.textured_mesh import load_textured_mesh
 from neuraltex.optional import require
@@ -28,7 +29,7 @@ from neuraltex.viewer.cameras import BrowserCamera, camera_to_viser, forward_of,
 from neuraltex.viewer.keys import KeyPoses
 from neuraltex.viewer.painter import Mode, Painter, View
 from neuraltex.viewer.panels import PartsPanel, PathPanel, PicturePanel
-from neuraltex.viewer.parts import MovableScene, with_refined_verts
+from neuraltex.viewer.parts import MovableScene
 from neuraltex.viewer.photographs import Photographs
 from neuraltex.viewer.schedule import Job, Pace, RenderLoop, Schedule
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import torch
 
+from neuraltex.editing.refined import with_refined_verts
 from neuraltex.geometry.part import Part
 from neuraltex.geometry.scene import Scene
-from neuraltex.viewer.parts import MovableScene, with_refined_verts
+from neuraltex.viewer.parts import MovableScene
 from tests.scenes import uv_sphere
 
 
