@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,7 @@ from neuraltex.geometry.components import connected_components
 from neuraltex.geometry.mtl import Material
 from neuraltex.geometry.part import Part
 
-Vector = Sequence[float] | npt.NDArray[np.float64]
+Vector = Sequence[float] | npt.NDArray[Any]
 
 
 def faces_where(

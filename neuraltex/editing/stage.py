@@ -142,8 +142,9 @@ class Actor:
                 flattens the part.
         """
         # A part checks the transforms that it is given.
-        checked = replace(self.part, transform=torch.as_tensor(motion, dtype=torch.float64)).transform
-        self.matrix = checked @ self.matrix
+        checked = replace(self.part)
+        checked.transform = torch.as_tensor(motion, dtype=torch.float64)
+        self.matrix = checked.transform @ self.matrix
         return self
 
     def _about(self, motion: Tensor, about: Vector | None) -> Actor:
