@@ -55,20 +55,21 @@ class Light:
 
 
 class Shadows:
-    """What each lamp sees of a mesh.
+    """What each lamp sees of a scene.
 
     Args:
-        mesh: what casts shadows.
+        verts: `[V, 3]` world, of what casts shadows.
+        faces: `[F, 3]` its triangles.
         light: the lamps.
     """
 
-    def __init__(self, mesh: Mesh, light: Light) -> None:
+    def __init__(self, verts: Float[Tensor, "V 3"], faces: Int[Tensor, "F 3"], light: Light) -> None:
         self.light = light
         self.cameras = [_lamp_camera(position, light) for position in light.positions.cpu()]
         self.maps: list[Tensor] = []
         for k, camera in enumerate(self.cameras):
-            self.cameras[k] = camera.to(mesh.verts.device)
-            fragments = rasterize(mesh.verts, mesh.faces, self.cameras[k])
+            self.cameras[k] = camera.to(verts.device)
+            fragments = rasterize(verts, faces, self.cameras[k])
             self.maps.append(torch.where(fragments.mask, fragments.zbuf, torch.inf)[0])
 
     def received(self, points: Float[Tensor, "N 3"], normals: Float[Tensor, "N 3"]) -> Float[Tensor, "N K"]:

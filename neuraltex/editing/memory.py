@@ -98,7 +98,7 @@ def _find_light(mesh: Mesh, shader: Shader, texels: Unfolded, seen: Bool[Tensor,
         shown = seen[rows, columns].nonzero().squeeze(1)
         lamps = lamps_around(mesh)
         points = texels.points.index_select(0, shown)
-        received = Shadows(mesh, lamps).received(points, texels.normals.index_select(0, shown))
+        received = Shadows(mesh.verts, mesh.faces, lamps).received(points, texels.normals.index_select(0, shown))
         places = texels.places.index_select(0, shown)
     return fit_light(
         lamps,

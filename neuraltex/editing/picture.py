@@ -46,7 +46,7 @@ class EditRenderer:
         self.memory, self.relight = memory, relight
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         with torch.no_grad():
-            self.before = Shadows(mesh, memory.light)
+            self.before = Shadows(mesh.verts, mesh.faces, memory.light)
             texels = unfold(mesh, len(memory.seen))
             received = self.before.received(texels.points, texels.normals)
             light = received @ memory.light.radiance + memory.light.ambient
@@ -56,7 +56,7 @@ class EditRenderer:
             if moved:
                 kept = torch.tensor([name not in moved for name in mesh.part_names], device=mesh.verts.device)
                 stays = kept[mesh.part_ids]
-                opened = Shadows(replace(mesh, faces=mesh.faces[stays]), memory.light)
+                opened = Shadows(mesh.verts, mesh.faces[stays], memory.light)
                 gain = (opened.received(texels.points, texels.normals) - received).mean(dim=1)
                 uncovered = texels.image((gain > OPENED * received.mean(dim=1).amax()).float()[:, None])[0] > 0
                 hidden = uncovered & ~memory.seen
@@ -128,7 +128,7 @@ class EditRenderer:
         if not staged.changed:
             return self.before
         if self._after is None or not _same_shape(self._after[0], staged):
-            self._after = (staged, Shadows(staged.mesh, self.memory.light))
+            self._after = (staged, Shadows(staged.mesh.verts, staged.mesh.faces, self.memory.light))
         return self._after[1]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from neuraltex.cameras.camera import Camera, look_at
 from neuraltex.editing.light import Light
 from neuraltex.geometry import Part, Scene
 
@@ -67,3 +68,8 @@ def lamp_at(*positions: tuple[float, float, float], radius: float = 3.0, ambient
     """White lamps of radiance 1."""
     where = torch.tensor(positions)
     return Light(where, torch.ones_like(where), torch.full((3,), ambient), torch.zeros(3), radius)
+
+
+def camera_above(width: int, height: int, *, at: tuple[float, float, float] = (0.0, 0.0, 8.0)) -> Camera:
+    """Looks down at the middle of the floor, all of which it sees."""
+    return Camera.from_fov(look_at(torch.tensor([at]), torch.zeros(3), torch.tensor([0.0, 1, 0])), 40, width, height)
