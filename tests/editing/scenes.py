@@ -66,10 +66,11 @@ def room(*, low: float = 0.0, side: float = 1.0) -> Scene:
 
 def lamp_at(*positions: tuple[float, float, float], radius: float = 3.0, ambient: float = 0.1) -> Light:
     """White lamps of radiance 1."""
-    where = torch.tensor(positions)
+    where = torch.tensor(positions).float()
     return Light(where, torch.ones_like(where), torch.full((3,), ambient), torch.zeros(3), radius)
 
 
 def camera_above(width: int, height: int, *, at: tuple[float, float, float] = (0.0, 0.0, 8.0)) -> Camera:
     """Looks down at the middle of the floor, all of which it sees."""
-    return Camera.from_fov(look_at(torch.tensor([at]), torch.zeros(3), torch.tensor([0.0, 1, 0])), 40, width, height)
+    eye = torch.tensor([at]).float()
+    return Camera.from_fov(look_at(eye, torch.zeros(3), torch.tensor([0.0, 1, 0])), 40, width, height)
