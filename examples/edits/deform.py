@@ -1,4 +1,4 @@
-"""The vase twists about its axis, more and more towards its rim: every vertex is moved by a function of NumPy arrays."""
+"""The vase twists about its axis, more and more towards its rim: vertices are moved by a function of NumPy arrays."""
 
 import numpy as np
 
