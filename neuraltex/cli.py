@@ -26,6 +26,7 @@ from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation import evaluate
 from neuraltex.execution import Execution
 from neuraltex.geometry import load_scene, read_motion
+from neuraltex.pictures import write_part_pictures
 from neuraltex.reenactment.command import Reenact, Track
 from neuraltex.rendering import make_path, render_run
 from neuraltex.shading import ShadingConfig
@@ -96,10 +97,12 @@ class Info:
     Args:
         mesh: an OBJ, GLB, glTF, PLY, STL or OFF file.
         unwrap: which faces would get new texture coordinates.
+        pictures: a folder to make, with a picture of each part.
     """
 
     mesh: Positional[Path]
     unwrap: Literal["missing", "overlapping", "always", "never"] = "missing"
+    pictures: Path | None = None
 
     def __call__(self) -> None:
         scene = load_scene(self.mesh, unwrap=self.unwrap)
@@ -111,6 +114,10 @@ class Info:
                 out.print(f"  {line}")
         for change in scene.uv_changes:
             out.print(f"  [yellow]{change}[/yellow]")
+        if self.pictures is not None:
+            if self.unwrap == "never":
+                raise SettingError("--pictures: parts are drawn with texture coordinates; leave out --unwrap never")
+            out.print(f"{len(write_part_pictures(scene, self.pictures))} pictures: {self.pictures}")
 
 
 @dataclass(frozen=True)
@@ -268,8 +275,8 @@ class Render:
 
     Args:
         run: a run folder.
-        path: "orbit", "spiral", "train" (the trajectory of the training cameras), or a JSON file: nerfstudio's
-            camera_path.json, or a transforms.json.
+        path: "orbit", "spiral", "train" (the trajectory of the training cameras), "still" (the first of them), or a
+            JSON file: nerfstudio's camera_path.json, or a transforms.json.
         output: .mp4, .mov or .mkv, or a name without a suffix for a folder of PNG files.
         motion: how the mesh moves, as for training, or .safetensors; "train", and what is taken where this is left
             out, is the motion that the run was trained on, if any.

@@ -239,8 +239,26 @@ def test_info_lists_the_parts(thing, capsys):
     assert "ball" in capsys.readouterr().out
 
 
+def test_info_draws_each_part(thing, tmp_path, capsys):
+    lines = (thing / "ball.obj").read_text().splitlines(keepends=True)
+    (tmp_path / "two.obj").write_text("".join([*lines[:-140], "o a/b lid\n", *lines[-140:]]))
+    run("info", tmp_path / "two.obj", "--pictures", tmp_path / "parts")
+    assert "2 pictures" in capsys.readouterr().out
+    files = sorted(path.name for path in (tmp_path / "parts").iterdir())
+    assert files == ["00_ball.png", "01_a_b_lid.png"]
+    ball, lid = (iio.imread(tmp_path / "parts" / name).astype(int) for name in files)
+    assert ball.shape == (480, 480, 3)
+    orange = [picture[..., 0] - picture[..., 2] > 60 for picture in (ball, lid)]
+    assert (ball[0] == 255).all()
+    covered = (ball < 250).any(axis=-1)
+    # Together they are the ball; along its outline colours are blended with white: measured 0.989
+    assert (orange[0] | orange[1])[covered].mean() > 0.97
+    assert 0.1 < (orange[0] & ~orange[1])[covered].mean() < 0.9
+    assert "holds something already" in refused(capsys, "info", tmp_path / "two.obj", "--pictures", tmp_path / "parts")
+
+
 def test_every_command_has_help(capsys):
-    for command in ("doctor", "demo", "info", "reconstruct", "prepare", "align", "train", "eval", "render"):
+    for command in ("doctor", "demo", "info", "reconstruct", "prepare", "align", "train", "eval", "render", "edit"):
         with pytest.raises(SystemExit) as caught:
             run(command, "--help")
         assert caught.value.code == 0
