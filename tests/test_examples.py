@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import runpy
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from neuraltex.capture import read_video
+from neuraltex.demo import bundled_scene
+from neuraltex.editing import load_edit
+from neuraltex.geometry import load_scene
 from neuraltex.training import Run
-from tests.test_cli import thing, trained  # noqa: F401 - fixtures
+from tests.test_cli import SMALL, run, thing, trained  # noqa: F401 - fixtures
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -55,3 +59,39 @@ def test_animated_mesh(tmp_path, capsys):
     # One camera, and the duck nods: 12 poses a second seen 24 times a second, and back to where it began.
     assert abs(nod[0] - nod[12]).max() > 40
     assert Run.open(tmp_path / "run").load_motion().motion.num_frames == 24
+
+
+def test_edit_a_scene(thing, tmp_path, capsys, monkeypatch):  # noqa: F811
+    def few(lamps, *_, **__):
+        return replace(lamps, positions=lamps.positions[:4], radiance=lamps.radiance[:4])
+
+    # Finding the light is tested elsewhere and takes a third of the time that examples may take.
+    monkeypatch.setattr("neuraltex.editing.memory.fit_light", few)
+    lines = (thing / "ball.obj").read_text().splitlines(keepends=True)
+    (tmp_path / "ball.obj").write_text("".join([*lines[:-140], "o lid\n", *lines[-140:]]))
+    run("train", tmp_path / "ball.obj", thing / "photos", "-o", tmp_path / "run", "--steps", 3, *SMALL)
+    run_example("05_edit_a_scene.py", tmp_path / "run", tmp_path / "out", "lid", 17, 32)
+    assert "parts that change: lid" in capsys.readouterr().out
+    names = ("deform", "duplicate", "move", "remove")
+    videos = {name: read_video(tmp_path / "out" / f"{name}.mp4").frames.astype(int) for name in names}
+    untouched = videos["remove"][0]
+    for name, frames in videos.items():
+        assert frames.shape == (17, 24, 32, 3)
+        # Half a second in, and more than compression's noise, which is 0 here.
+        assert abs(frames[16] - untouched).max() > 10, name
+
+
+def test_scripts_of_edits_fit_the_bundled_scene():
+    scene = load_scene(bundled_scene() / "still_life.obj")
+    changed = {}
+    for path in sorted((EXAMPLES / "edits").iterdir()):
+        if path.is_file():
+            staged, moved = load_edit(path).at(scene, 60, 30.0)
+            changed[path.name] = (moved, len(staged.mesh.part_names) - len(scene))
+    assert changed == {
+        "copy.py": (set(), 1),
+        "deform.py": ({"vase"}, 0),
+        "move.py": ({"duck"}, 0),
+        "remove.py": ({"torus"}, -1),
+        "timeline.json": ({"block", "pear", "torus"}, 0),
+    }

@@ -1,18 +1,17 @@
-"""The vase twists about its axis, more and more towards its rim: vertices are moved by a function of NumPy arrays."""
+"""The vase swells and bends: a function moves every vertex, as NumPy arrays, and what hangs on the surface follows."""
 
 import numpy as np
 
 
 def edit(scene, t):
     vase = scene["vase"]
-    middle = vase.center
+    x, y, _ = vase.center
 
-    def twist(verts):
+    def bend(verts):
         height = verts[:, 2] / verts[:, 2].max()
-        angle = np.radians(90) * t * height
-        x, y = verts[:, 0] - middle[0], verts[:, 1] - middle[1]
-        wider = 1 + 0.25 * t * np.sin(np.pi * height)
-        turned = np.stack([np.cos(angle) * x - np.sin(angle) * y, np.sin(angle) * x + np.cos(angle) * y], axis=1)
-        return np.column_stack([middle[:2] + wider[:, None] * turned, verts[:, 2]])
+        wider = 1 + 0.25 * t * np.sin(np.pi * height)[:, None]
+        verts[:, :2] = [x, y] + wider * (verts[:, :2] - [x, y])
+        verts[:, 0] += 0.2 * t * height**2
+        return verts
 
-    vase.deform(twist)
+    vase.deform(bend)

@@ -104,7 +104,7 @@ def render_edit(
     moved: set[str] = set()
     for frame in range(len(cameras.K)):
         moved |= edit.at(scene, frame, fps)[1]
-    console.print(f"changed: {', '.join(sorted(moved)) or 'nothing'}")
+    console.print(f"photographed parts that change: {', '.join(sorted(moved)) or 'none'}")
     if run.load_motion() is not None:
         console.print("the mesh moved while it was photographed; the edit shows it at rest")
     with writer:  # which refuses what it cannot write before anything takes long

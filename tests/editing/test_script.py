@@ -32,7 +32,7 @@ def test_a_script_becomes_a_video(ball, tmp_path, capsys):
     assert frames.shape == (3, HEIGHT, WIDTH, 3)
     assert (ball / "surface.safetensors").is_file()
     told = capsys.readouterr().err
-    assert "changed: ball" in told
+    assert "parts that change: ball" in told
     run(*words, "-o", tmp_path / "pictures", "--frames", 1, "--size", 24)
     assert iio.imread(tmp_path / "pictures" / "000000.png").shape == (18, 24, 3)
     assert "finding" not in capsys.readouterr().err, "what was found about the surface was kept"
