@@ -156,6 +156,17 @@ def test_deforming_moves_vertices_first_and_tilts_normals():
         stage["box"].deform(lambda verts: None)
 
 
+def test_a_deformation_that_moves_nothing_leaves_a_placed_part_where_it_is():
+    scene = room()
+    transform = torch.diag(torch.tensor([-2.0, 1, 3, 1]))
+    transform[:3, 3] = torch.tensor([1.0, 2, 3])
+    scene["box"].transform = transform
+    stage = Stage(scene)
+    stage["box"].deform(lambda verts: verts)
+    assert stage.finish().changed
+    assert torch.allclose(corners(stage.finish().mesh), corners(scene.flatten()), **CLOSE)
+
+
 def test_a_swapped_texture_takes_its_light_along():
     other = box_part("other", low=3.0, side=2.0)
     other.verts_uv = 0.5 * other.verts_uv
