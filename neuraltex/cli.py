@@ -115,8 +115,6 @@ class Info:
         for change in scene.uv_changes:
             out.print(f"  [yellow]{change}[/yellow]")
         if self.pictures is not None:
-            if self.unwrap == "never":
-                raise SettingError("--pictures: parts are drawn with texture coordinates; leave out --unwrap never")
             out.print(f"{len(write_part_pictures(scene, self.pictures))} pictures: {self.pictures}")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from neuraltex.cameras import Camera, look_at
 from neuraltex.capture import write_image
-from neuraltex.errors import InputError
+from neuraltex.errors import InputError, SettingError
 from neuraltex.files import is_occupied, whole_folder
 from neuraltex.geometry import Mesh, Scene
 from neuraltex.raster import GBuffer, make_gbuffer
@@ -35,11 +35,14 @@ def write_part_pictures(scene: Scene, folder: Path) -> list[Path]:
 
     Raises:
         InputError: the folder holds something already, or cannot be written.
-        ValueError: a visible part lacks texture coordinates.
+        SettingError: a visible part lacks texture coordinates.
     """
     if is_occupied(folder):
         raise InputError(folder, "holds something already", hint="name a new folder for the pictures")
-    mesh = scene.flatten()
+    try:
+        mesh = scene.flatten()
+    except ValueError as error:
+        raise SettingError(f"--pictures: {error}") from error
     camera = _three_quarter(mesh)
     gbuffer = make_gbuffer(mesh, camera)
     shown = [(k, part.name) for k, part in enumerate(scene) if part.visible and len(part.faces)]

@@ -254,6 +254,10 @@ def test_info_draws_each_part(thing, tmp_path, capsys):
     # Together they are the ball; along its outline colours are blended with white: measured 0.989
     assert (orange[0] | orange[1])[covered].mean() > 0.97
     assert 0.1 < (orange[0] & ~orange[1])[covered].mean() < 0.9
+    (tmp_path / "bare.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n")
+    bare = ("info", tmp_path / "bare.obj", "--unwrap", "never", "--pictures", tmp_path / "none")
+    assert "unwrap='missing'" in refused(capsys, *bare)
+    assert not (tmp_path / "none").exists()
     assert "holds something already" in refused(capsys, "info", tmp_path / "two.obj", "--pictures", tmp_path / "parts")
 
 
