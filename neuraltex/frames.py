@@ -25,10 +25,11 @@ class FrameRenderer:
     """Renders a trained scene from one camera after another.
 
     On a GPU a frame is a CUDA graph, from projecting the vertices to the 8-bit picture; a graph is captured for each
-    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose` and `move`.
+    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose`. `mesh` is what
+    frames show, in the pose that it is in.
 
     Args:
-        mesh: the scene's flat buffers, on the shader's device; `move` changes them.
+        mesh: the scene's flat buffers, on the shader's device.
         poser: of the mesh before training corrected it, where the mesh will be put into poses; None where it rests.
         shader: what was learned; it is copied.
         execution: as in `pick_execution`.
@@ -40,6 +41,7 @@ class FrameRenderer:
         SettingError: an execution that cannot be had.
     """
 
+    @torch.no_grad()
     def __init__(
         self,
         mesh: Mesh,
@@ -52,11 +54,12 @@ class FrameRenderer:
         gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         device = mesh.verts.device
-        self.mesh, self.poser = mesh, poser
-        # Where a pose is copied to, so that captured frames read it there.
-        self.verts = (mesh if poser is None else poser.rest).verts.clone()
+        self.shape, self.poser = mesh, poser
         wanted = shader.config.num_conditions if shader.detail is not None else 0
-        self.condition = torch.zeros(wanted, device=device) if wanted else None
+        condition = torch.zeros(wanted, device=device) if wanted else None
+        # Captured frames read these buffers, so a pose is copied into them; they are nobody else's.
+        posed = mesh if poser is None else poser.pose(poser.rest.verts.clone(), mesh)
+        self.mesh = replace(posed, condition=condition)
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         self.execution = pick_execution(execution, device, seconds=seconds)
         self.opposite, self.alpha = opposite_corners(mesh.faces), alpha
@@ -74,7 +77,7 @@ class FrameRenderer:
         """Put the mesh into another pose, for all frames to come; those captured are replayed all the same.
 
         Args:
-            verts: `[V, 3]` world positions, of the vertices of the mesh before training corrected it.
+            verts: `[V, 3]` world positions, of the vertices of the mesh before training corrected it; on any device.
             condition: `[E]` the surface's state, where detail was learned that depends on it; zeros where None.
 
         Raises:
@@ -82,9 +85,13 @@ class FrameRenderer:
         """
         if self.poser is None:
             raise ValueError("poser: expected one, got None; a renderer without one keeps its mesh at rest")
-        self.verts.copy_(verts, non_blocking=True)
-        if condition is not None and self.condition is not None:
-            self.condition.copy_(condition, non_blocking=True)
+        # Once, not within each frame: one pose may be seen from many sides.
+        posed = self.poser.pose(verts.to(self.mesh.verts, non_blocking=True), self.shape)
+        self.mesh.verts.copy_(posed.verts)
+        self.mesh.normals.copy_(posed.normals)
+        if self.mesh.condition is not None:
+            told = torch.zeros_like(self.mesh.condition) if condition is None else condition
+            self.mesh.condition.copy_(told, non_blocking=True)
 
     @torch.no_grad()
     def __call__(self, cameras: Camera) -> UInt8[Tensor, "B H W C"]:
@@ -105,35 +112,23 @@ class FrameRenderer:
             self._graphs[size] = _Graph(self, cameras)
         return self._graphs[size](cameras)
 
-    def move(self, mesh: Mesh) -> None:
-        """Put the mesh at rest, its parts, elsewhere; captured frames go on with it.
-
-        Args:
-            mesh: as the one given, but for its `verts` and `normals`.
-        """
-        self.mesh.verts.copy_(mesh.verts)
-        self.mesh.normals.copy_(mesh.normals)
-
     def _frame(self, cameras: Camera) -> Tensor:
-        # Posed within the frame: the normals of a captured one follow the vertices, too.
-        mesh = self.mesh if self.poser is None else self.poser.pose(self.verts, self.mesh)
-        mesh = replace(mesh, condition=self.condition)
-        rendering = render(mesh, cameras, self.shader, opposite=self.opposite)
+        rendering = render(self.mesh, cameras, self.shader, opposite=self.opposite)
         rgb = (rendering.rgb * self.gain).clamp(0, 1)
         if self.alpha:
-            rgb = torch.cat([_beyond_the_edge(rgb, rendering.gbuffer.mask), self._coverage(mesh, cameras)], dim=-1)
+            rgb = torch.cat([_beyond_the_edge(rgb, rendering.gbuffer.mask), self._coverage(cameras)], dim=-1)
         elif self.shader.environment is None:
             rgb = rgb * rendering.gbuffer.mask[..., None]
         return (rgb * 255).round().to(torch.uint8)
 
-    def _coverage(self, mesh: Mesh, cameras: Camera) -> Tensor:
+    def _coverage(self, cameras: Camera) -> Tensor:
         """`[B, H, W, 1]` how much of each pixel the mesh covers, counted on a finer grid.
 
         Blending silhouettes between neighbours, which is what gives the network's input its soft edges, is off by 0.13
         of a pixel there in the mean, a count of 16 by 0.02.
         """
         fine = cameras.resize(cameras.width * FINER, cameras.height * FINER)
-        seen = rasterize(mesh.verts, mesh.faces, fine).pix_to_face >= 0
+        seen = rasterize(self.mesh.verts, self.mesh.faces, fine).pix_to_face >= 0
         return avg_pool2d(seen[:, None].float(), FINER).permute(0, 2, 3, 1)
 
 

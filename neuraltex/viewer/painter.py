@@ -14,11 +14,11 @@ import torch
 from neuraltex.cameras.camera import Camera
 from neuraltex.evaluation.textured_mesh import TexturedMesh
 from neuraltex.frames import FrameRenderer
-from neuraltex.geometry.mesh import Mesh
+from neuraltex.geometry import Poser
 from neuraltex.raster import make_gbuffer
 from neuraltex.shading import Shader
 from neuraltex.viewer.cameras import BrowserCamera, camera_to_viser, picture_size, viser_to_camera
-from neuraltex.viewer.parts import MovableScene
+from neuraltex.viewer.parts import MovableScene, Placed
 from neuraltex.viewer.photographs import Photographs
 from neuraltex.viewer.schedule import SupersededError
 
@@ -82,9 +82,8 @@ class Painter:
         self.scene, self.shader, self.photographs, self.textured = scene, shader, photographs, textured
         self.device = next(shader.parameters()).device
         self._execution = execution
-        self._version = -1
         self._renderer: FrameRenderer | None = None
-        self._flat: Mesh | None = None
+        self._placed: Placed | None = None
         self._sizes: set[tuple[int, int]] = set()
         self._give_up: Callable[[], bool] = bool
 
@@ -117,10 +116,12 @@ class Painter:
         if view.mode == "neuraltex":
             return Picture(self._frame(camera, give_up))
         photo, counted = self.photographs.seen_by(index, camera)
-        note = self.photographs.name(index)
+        note, pose = self.photographs.name(index), self.photographs.pose(index)
+        if pose is not None:
+            note = f"{note}, frame {pose} of the motion"
         if view.mode == "photograph":
             return Picture(photo, note)
-        apart = np.abs(self._frame(camera, give_up).astype(np.int16) - photo) * DIFFERENCE_GAIN
+        apart = np.abs(self._frame(camera, give_up, pose).astype(np.int16) - photo) * DIFFERENCE_GAIN
         return Picture((apart.clip(0, 255) * counted[..., None]).astype(np.uint8), note)
 
     def _size(self, longer: int, aspect: float) -> tuple[int, int]:
@@ -129,11 +130,11 @@ class Painter:
         steps = round(ASPECTS_AN_OCTAVE * float(np.log2(aspect)))
         return picture_size(longer, 2 ** (steps / ASPECTS_AN_OCTAVE), multiple=GPU_MULTIPLE)
 
-    def _frame(self, camera: Camera, give_up: Callable[[], bool]) -> npt.NDArray[np.uint8]:
-        renderer = self._current()
+    def _frame(self, camera: Camera, give_up: Callable[[], bool], pose: int | None = None) -> npt.NDArray[np.uint8]:
         size = (camera.width, camera.height)
         if self.device.type == "cuda" and size not in self._sizes and len(self._sizes) >= MOST_CAPTURED:
-            renderer = self._renew(renderer.mesh)
+            self._renderer = None
+        renderer = self._current(pose)
         self._sizes.add(size)
         with self._giving_up(give_up):
             frame = renderer(Camera.stack([camera]).to(self.device))[0]
@@ -146,24 +147,34 @@ class Painter:
             rgb = self.textured(mesh, cameras)
         else:
             gbuffer = make_gbuffer(mesh, cameras)
-            rgb = self.shader.features(gbuffer)[1].permute(0, 2, 3, 1)
+            rgb = self.shader.features(gbuffer, condition=mesh.condition)[1].permute(0, 2, 3, 1)
             if self.shader.environment is None:
                 rgb = rgb * gbuffer.mask[..., None]
         return (rgb[0].float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
 
-    def _current(self) -> FrameRenderer:
-        """The renderer, with every part where it is now."""
-        if self._renderer is not None and self._version == self.scene.version:
-            return self._renderer
-        before = self._flat
-        self._flat, self._version = self.scene.flatten()
-        if self._renderer is not None and before is not None and _same_faces(before, self._flat):
-            self._renderer.move(self._flat.to(self.device))
-            return self._renderer
-        return self._renew(self._flat)
+    def _current(self, frame: int | None = None) -> FrameRenderer:
+        """The renderer, with every part where it is now.
 
-    def _renew(self, mesh: Mesh) -> FrameRenderer:
-        self._renderer = FrameRenderer(mesh.to(self.device), self.shader, execution=self._execution)
+        Args:
+            frame: of the motion; None for the one that all clients look at.
+        """
+        frame = self.scene.frame if frame is None else frame
+        before, renderer = self._placed, self._renderer
+        if (
+            renderer is not None
+            and before is not None
+            and (before.version, before.frame) == (self.scene.version, frame)
+        ):
+            return renderer
+        self._placed = now = self.scene.placed(frame)
+        if renderer is None or before is None or before.shown != now.shown:
+            renderer = self._renew(now.shown)
+        renderer.pose(now.verts, now.condition)
+        return renderer
+
+    def _renew(self, shown: tuple[str, ...]) -> FrameRenderer:
+        rest, shape = self.scene.surfaces(shown, self.device)
+        self._renderer = FrameRenderer(shape, self.shader, poser=Poser(rest), execution=self._execution)
         self._sizes.clear()
         if self._renderer.execution == "eager":
             for layer in self._renderer.shader.decoder.modules():
@@ -181,9 +192,3 @@ class Painter:
             yield
         finally:
             self._give_up = bool
-
-
-def _same_faces(one: Mesh, other: Mesh) -> bool:
-    """Whether only vertices and normals can differ."""
-    names = ("faces", "faces_uv", "faces_normals", "part_ids")
-    return all(torch.equal(getattr(one, name), getattr(other, name)) for name in names)

@@ -130,6 +130,31 @@ class PartsPanel:
             self._changed()
 
 
+class MotionPanel:
+    """Which frame of the motion is seen; the same for all clients. Nothing where the mesh rests.
+
+    Args:
+        server: viser's.
+        scene: the parts.
+        changed: told when another frame is to be seen.
+    """
+
+    def __init__(self, server: Any, scene: MovableScene, changed: Callable[[], None]) -> None:
+        self.frame: Any = None
+        if scene.motion is None or scene.motion.num_frames < 2:
+            return
+        with server.gui.add_folder("motion", order=2):
+            # Whole frames: photographs show those, and `neuraltex render --freeze` takes their numbers.
+            last = scene.motion.num_frames - 1
+            self.frame = server.gui.add_slider("frame", min=0, max=last, step=1, initial_value=scene.frame)
+
+        # On the event loop, where a gesture's updates stay in order.
+        @self.frame.on_update
+        async def _(event: Any) -> None:
+            scene.seek(int(event.target.value))
+            changed()
+
+
 class PathPanel:
     """Key poses, the path through them, and its file; the same for all clients.
 
@@ -152,7 +177,7 @@ class PathPanel:
     ) -> None:
         self._keys, self._folder, self._place = keys, folder, place
         self._playing: threading.Event | None = None
-        with server.gui.add_folder("camera path", order=2):
+        with server.gui.add_folder("camera path", order=3):
             self.listed = server.gui.add_markdown("")
             add = server.gui.add_button("add key pose")
             self.number = server.gui.add_number("key pose", 1, min=1, step=1)

@@ -4,30 +4,50 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from neuraltex.cameras.rotations import matrix_from_quaternion
-from neuraltex.geometry.mesh import Mesh
-from neuraltex.geometry.scene import Scene
+from neuraltex.geometry import Mesh, Motion, Part, Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """Where everything is.
+
+    Args:
+        shown: names of the visible parts, in order.
+        verts: `[V, 3]` their vertices, world; without the corrections that `surfaces` tells of.
+        condition: `[E]` the surface's state; None where nobody tells.
+        frame: of the motion; 0 where there is none.
+        version: of the scene, which each change counts up.
+    """
+
+    shown: tuple[str, ...]
+    verts: Float[Tensor, "V 3"]
+    condition: Float[Tensor, "E"] | None
+    frame: int
+    version: int
 
 
 class MovableScene:
     """A scene whose parts are moved and hidden while it is being rendered; may be used from several threads.
 
     Args:
-        scene: parts with the vertices to render; it is changed.
+        scene: the parts, in the shape to move; a copy of it is what is moved.
+        corrected: where the motion is of the mesh before training corrected it, the same parts afterwards.
+        motion: of the mesh file's vertices; None where the mesh rests.
     """
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
-        self.version = 0
+    def __init__(self, scene: Scene, *, corrected: Scene | None = None, motion: Motion | None = None) -> None:
+        self.scene = replace(scene, parts=[replace(part) for part in scene])
+        self._trained, self._corrected, self.motion = scene, corrected, motion
+        self.frame = self.version = 0
         self._lock = threading.Lock()
-        self._rest = {part.name: part.transform.clone() for part in scene}
-        self._boxes = {part.name: _box(part.world_verts) for part in scene}
-        self._shown = {part.name: part.visible for part in scene}
+        self._boxes = {part.name: _box(self._posed(part, 0).world_verts) for part in scene}
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -35,7 +55,7 @@ class MovableScene:
         return self.scene.part_names
 
     def center(self, name: str) -> Float[Tensor, "3"]:
-        """`[3]` middle of a part where it was trained, world: what it is turned about."""
+        """`[3]` middle of a part where it was trained, in its first pose, world: what it is turned about."""
         return self._boxes[name].mean(dim=0)
 
     def extent(self, name: str) -> float:
@@ -45,7 +65,7 @@ class MovableScene:
     def pose(self, name: str) -> Float[Tensor, "4 4"]:
         """`[4, 4]` where the middle and the axes of a part are now, world; at rest its centre and the world's."""
         with self._lock:
-            motion = self.scene[name].transform @ torch.linalg.inv(self._rest[name])
+            motion = self.scene[name].transform @ torch.linalg.inv(self._trained[name].transform)
         pose = motion.clone()
         pose[:3, 3] = motion[:3, :3] @ self.center(name) + motion[:3, 3]
         return pose
@@ -67,7 +87,7 @@ class MovableScene:
         middle = torch.tensor([float(x) for x in position], dtype=torch.float64)
         motion[:3, 3] = middle - motion[:3, :3] @ self.center(name)
         with self._lock:
-            self.scene[name].transform = motion @ self._rest[name]
+            self.scene[name].transform = motion @ self._trained[name].transform
             self.version += 1
 
     def show(self, name: str, visible: bool) -> None:
@@ -76,17 +96,57 @@ class MovableScene:
             self.scene[name].visible = visible
             self.version += 1
 
+    def seek(self, frame: int) -> None:
+        """Show another frame of the motion, counted from 0."""
+        with self._lock:
+            self.frame = frame
+            self.version += 1
+
     def reset(self) -> None:
         """Every part where it was trained, and as visible as then."""
         with self._lock:
-            for part in self.scene:
-                part.transform, part.visible = self._rest[part.name], self._shown[part.name]
+            for part, trained in zip(self.scene, self._trained, strict=True):
+                part.transform, part.visible = trained.transform, trained.visible
             self.version += 1
 
-    def flatten(self) -> tuple[Mesh, int]:
-        """The flat mesh of what is visible, where it is now, and the version that this is."""
+    def placed(self, frame: int | None = None) -> Placed:
+        """Where everything is now.
+
+        Args:
+            frame: of the motion; None for the one that was sought last.
+        """
         with self._lock:
-            return self.scene.flatten(), self.version
+            frame = self.frame if frame is None else frame
+            shown = [part for part in self.scene if part.visible]
+            verts = [self._posed(part, frame).world_verts.float() for part in shown]
+            conditions = None if self.motion is None else self.motion.conditions
+            return Placed(
+                tuple(part.name for part in shown),
+                torch.cat(verts or [torch.zeros(0, 3)]),
+                None if conditions is None else conditions[frame],
+                frame,
+                self.version,
+            )
+
+    def surfaces(self, shown: Sequence[str], device: torch.device) -> tuple[Mesh, Mesh]:
+        """The flat meshes of some parts at rest: without corrections, which `Poser` takes, and with them.
+
+        Args:
+            shown: names of the parts.
+            device: of both.
+        """
+        rest = _only(self._trained, shown).flatten().to(device)
+        return rest, rest if self._corrected is None else _only(self._corrected, shown).flatten().to(device)
+
+    def _posed(self, part: Part, frame: int) -> Part:
+        """A part with the vertices that it has in a frame of the motion."""
+        if self.motion is None:
+            return part
+        return replace(part, verts=self.motion.frame(frame)[part.source_verts].double())
+
+
+def _only(scene: Scene, shown: Sequence[str]) -> Scene:
+    return replace(scene, parts=[replace(part, visible=part.name in shown) for part in scene])
 
 
 def _box(verts: Float[Tensor, "V 3"]) -> Float[Tensor, "2 3"]:

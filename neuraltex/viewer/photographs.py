@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.cameras.survey import survey_cameras
@@ -21,11 +23,12 @@ class Photographs:
     Args:
         cameras: batch `[N]`, the training cameras where training put them.
         load: decodes the capture; its training photographs are those of `cameras`.
+        poses: `[P]` of all photographs of the capture, which frame of the motion each shows; None where the mesh rests.
     """
 
-    def __init__(self, cameras: Camera, load: Callable[[], Capture]) -> None:
+    def __init__(self, cameras: Camera, load: Callable[[], Capture], poses: Int[Tensor, "P"] | None = None) -> None:
         self.cameras = cameras.to("cpu")
-        self._load, self._lock = load, threading.Lock()
+        self._load, self._poses, self._lock = load, poses, threading.Lock()
         self._capture: Capture | None = None
         self._centers, self._forward = self.cameras.center.double(), self.cameras.w2c[:, 2, :3].double()
         self._radius = survey_cameras(self.cameras).radius
@@ -47,6 +50,14 @@ class Photographs:
         """
         capture = self.decode()
         return f"photograph {index + 1} of {len(self)}: {capture.names[int(capture.train_indices[index])]}"
+
+    def pose(self, index: int) -> int | None:
+        """Which frame of the motion a photograph shows; None where the mesh rests.
+
+        Raises:
+            InputError: the photographs have moved or changed.
+        """
+        return None if self._poses is None else int(self._poses[self.decode().train_indices[index]])
 
     def decode(self) -> Capture:
         """The capture, decoded the first time.

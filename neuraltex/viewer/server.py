@@ -28,7 +28,7 @@ from neuraltex.training.run import Run
 from neuraltex.viewer.cameras import BrowserCamera, camera_to_viser, forward_of, orbit_up, viser_to_camera
 from neuraltex.viewer.keys import KeyPoses
 from neuraltex.viewer.painter import Mode, Painter, View
-from neuraltex.viewer.panels import PartsPanel, PathPanel, PicturePanel
+from neuraltex.viewer.panels import MotionPanel, PartsPanel, PathPanel, PicturePanel
 from neuraltex.viewer.parts import MovableScene
 from neuraltex.viewer.photographs import Photographs
 from neuraltex.viewer.schedule import Job, Pace, RenderLoop, Schedule
@@ -52,10 +52,15 @@ def make_painter(run: Run, device: torch.device, *, execution: str = "auto") -> 
         InputError: the run is not trained, or a file of it is broken.
     """
     shader, _ = run.load_model(device)
-    scene = MovableScene(with_refined_verts(run.load_scene(), run.load_mesh(torch.device("cpu"))))
+    scene, captured = run.load_scene(), run.load_motion()
+    corrected = with_refined_verts(scene, run.load_mesh(torch.device("cpu")))
+    # At rest what training found is the surface itself; a motion is one of the file's vertices.
+    movable = MovableScene(corrected)
+    if captured is not None:
+        movable = MovableScene(scene, corrected=corrected, motion=captured.motion)
     textured = load_textured_mesh(run.textured_mesh, device) if run.textured_mesh.is_file() else None
-    photographs = Photographs(run.load_cameras(), run.load_capture)
-    return Painter(scene, shader.requires_grad_(False), photographs, textured=textured, execution=execution)
+    photographs = Photographs(run.load_cameras(), run.load_capture, None if captured is None else captured.frames)
+    return Painter(movable, shader.requires_grad_(False), photographs, textured=textured, execution=execution)
 
 
 def warmed_up(painter: Painter, size: int, camera: BrowserCamera) -> Pace:
@@ -182,6 +187,7 @@ class Viewer:
         first.look_at, first.up = self._target(self._start), tuple(orbit_up(self._start, self._survey.up).tolist())
         first.near, first.far = 1e-3 * radius, 1e3 * radius
         self.parts = PartsPanel(server, self.painter.scene, self.schedule.ask_again)
+        self.motion = MotionPanel(server, self.painter.scene, self.schedule.ask_again)
         self.keys = KeyPoses(self.trained.height)
         self.path = PathPanel(server, self.keys, run.folder, pose_of=_camera_of, place=self._place)
         server.on_client_connect(self._connect)

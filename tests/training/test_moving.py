@@ -171,22 +171,49 @@ def test_a_resumed_run_on_a_moving_mesh_ends_with_the_same_bits(tmp_path):
         assert torch.equal(ours, theirs)
 
 
-def test_a_renderer_takes_new_poses():
-    moving, cameras = swaying(3), ring_cameras(1, 45, 33)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def test_a_renderer_takes_new_poses(device):
+    """On a GPU the frame that was captured before the first pose is replayed for all of them."""
+    moving, cameras = swaying(3), ring_cameras(1, 45, 33).to(device)
+    rest = moving.poser.rest.to(device)
+    moving = MovingMesh(rest, moving.verts.to(device), moving.rows.to(device))
     torch.manual_seed(1)
-    shader = Shader(SHADING)
-    shape = moving.poser.rest.with_verts(moving.poser.rest.verts * 1.02)
-    renderer = FrameRenderer(shape, shader, poser=Poser(moving.poser.rest))
+    shader = Shader(SHADING).to(device)
+    shape, given = rest.with_verts(rest.verts * 1.02), rest.verts.clone()
+    renderer = FrameRenderer(shape, shader, poser=Poser(rest))
     at_rest = FrameRenderer(shape, shader)
     # The corrected mesh is what is seen before any pose.
     assert (renderer(cameras).int() - at_rest(cameras).int()).abs().max() <= 1
     for i in (1, 2):
-        renderer.pose(moving.verts[i])
-        expected = FrameRenderer(moving.meshes(torch.tensor([i]), shape)[0], shader)(cameras)
+        renderer.pose(moving.verts[i].cpu())
+        (mesh,) = moving.meshes(torch.tensor([i], device=device), shape)
+        torch.testing.assert_close(renderer.mesh.normals, mesh.normals, atol=1e-5, rtol=0)  # 0 on a CPU
+        expected = FrameRenderer(mesh, shader)(cameras)
         assert (renderer(cameras).int() - expected.int()).abs().max() <= 1
         assert (renderer(cameras).int() - at_rest(cameras).int()).abs().max() > 5
+    # The buffers that a pose is copied into are the renderer's own.
+    FrameRenderer(rest, shader, poser=Poser(rest)).pose(moving.verts[1])
+    assert torch.equal(rest.verts, given)
     with pytest.raises(ValueError, match="poser: expected one, got None"):
         at_rest.pose(moving.verts[0])
+
+
+def test_a_renderer_takes_the_state_of_the_surface_with_a_pose():
+    moving, cameras = swaying(2), ring_cameras(1, 45, 33)
+    torch.manual_seed(1)
+    shader = Shader(replace(SHADING, detail=True, detail_size=8, num_conditions=2))
+    torch.nn.init.normal_(shader.detail.bases)
+    renderer = FrameRenderer(moving.poser.rest, shader, poser=moving.poser)
+    renderer.pose(moving.verts[1])
+    untold = renderer(cameras).int()
+    renderer.pose(moving.verts[1], torch.tensor([2.0, -1.0]))
+    told = renderer(cameras).int()
+    mesh = replace(moving.meshes(torch.tensor([1]))[0], condition=torch.tensor([2.0, -1.0]))
+    expected = (render(mesh, cameras, shader).rgb.clamp(0, 1) * 255).round().int()
+    assert (told - untold).abs().max() > 2
+    assert ((told - expected).abs().amax(-1) <= 1)[told.amax(-1) > 0].all()
+    renderer.pose(moving.verts[1])
+    assert torch.equal(renderer(cameras).int(), untold), "zeros where nobody tells"
 
 
 SQUARE = scene_of(quad_part("square", (0, 0), (1, 1)))
