@@ -16,6 +16,12 @@ from tests.test_cli import thing, trained  # noqa: F401 - fixtures
 def painted(trained, tmp_path_factory) -> Path:  # noqa: F811
     folder = tmp_path_factory.mktemp("painted") / "ball"
     shutil.copytree(trained, folder)
+    paint(folder)
+    return folder
+
+
+def paint(folder: Path) -> None:
+    """Checks in the coarsest texels of a run."""
     run = Run.open(folder)
     shader, state = run.load_model(torch.device("cpu"))
     torch.manual_seed(3)
@@ -23,4 +29,3 @@ def painted(trained, tmp_path_factory) -> Path:  # noqa: F811
         coarsest = shader.texture.levels[-1]
         coarsest[:, :3] = torch.where(torch.rand(1, 3, *coarsest.shape[2:]) < 0.5, -0.4, 0.4)
     run.save_model(shader, state)
-    return folder
