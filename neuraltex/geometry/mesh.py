@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from neuraltex.geometry.distance_field import DistanceField, distance_field
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -24,6 +26,8 @@ class Mesh:
         part_names: names of the parts, in the order of their ids.
         condition: `[E]` numbers that tell the state of a mesh that moves, such as the coefficients of an expression;
             None where nobody tells.
+        field: the space around the mesh, for surfaces that mirror others; of where it was when that was measured. None
+            where nobody asks.
     """
 
     verts: Float[Tensor, "V 3"]
@@ -35,11 +39,17 @@ class Mesh:
     part_ids: Int[Tensor, "F"]
     part_names: tuple[str, ...]
     condition: Float[Tensor, "E"] | None = None
+    field: DistanceField | None = None
 
     def to(self, device: torch.device | str) -> Mesh:
         """The same mesh with every buffer on `device`."""
         buffers = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "part_names"}
         return replace(self, **{name: buffer.to(device) for name, buffer in buffers.items() if buffer is not None})
+
+    def with_field(self) -> Mesh:
+        """The same mesh with the space around it measured, which shaders with interreflections look at."""
+        field = distance_field(self.verts.detach(), self.faces, self.verts_uv.detach(), self.faces_uv)
+        return replace(self, field=field)
 
     def with_verts(self, verts: Float[Tensor, "V 3"]) -> Mesh:
         """The same surface with its vertices elsewhere; normals are made anew from them.
