@@ -25,8 +25,8 @@ class FrameRenderer:
     """Renders a trained scene from one camera after another.
 
     On a GPU a frame is a CUDA graph, from projecting the vertices to the 8-bit picture; a graph is captured for each
-    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose`. `mesh` is what
-    frames show, in the pose that it is in.
+    picture size and batch size that comes. The scene must not be changed meanwhile, but by `pose`; mirror images stay
+    where they were. `mesh` is what frames show, in the pose that it is in.
 
     Args:
         mesh: the scene's flat buffers, on the shader's device.
@@ -54,12 +54,14 @@ class FrameRenderer:
         gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
     ) -> None:
         device = mesh.verts.device
+        if shader.interreflections and mesh.field is None:
+            mesh = mesh.with_field()
         self.shape, self.poser = mesh, poser
         wanted = shader.config.num_conditions if shader.detail is not None else 0
         condition = torch.zeros(wanted, device=device) if wanted else None
         # Captured frames read these buffers, so a pose is copied into them; they are nobody else's.
         posed = mesh if poser is None else poser.pose(poser.rest.verts.clone(), mesh)
-        self.mesh = replace(posed, condition=condition)
+        self.mesh = replace(posed, condition=condition, field=mesh.field)
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         self.execution = pick_execution(execution, device, seconds=seconds)
         self.opposite, self.alpha = opposite_corners(mesh.faces), alpha

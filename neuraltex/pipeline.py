@@ -12,7 +12,7 @@ from torch import Tensor
 from neuraltex.cameras.camera import Camera
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import GBuffer, antialias, concatenate, make_gbuffer, opposite_corners
-from neuraltex.shading import Shader
+from neuraltex.shading import Shader, look_around
 
 
 @dataclass(frozen=True)
@@ -54,24 +54,38 @@ def render(
     Differentiable in: mesh.verts, mesh.verts_uv, mesh.normals, K, w2c, and the shader's parameters.
     """
     if isinstance(mesh, Mesh):
-        features, colour, gbuffer = _look(mesh, cameras, shader, opposite, backend)
+        features, colour, gbuffer = look(mesh, cameras, shader, opposite, backend)
         return Rendering(rgb=shader.decode(features), colour=colour, gbuffer=gbuffer)
     if len(mesh) != len(cameras.K) or not len(mesh):
         raise ValueError(f"mesh: expected one for each of the {len(cameras.K)} cameras, got {len(mesh)}")
     if opposite is None:
         opposite = opposite_corners(mesh[0].faces)
-    looks = [_look(posed, cameras[i : i + 1], shader, opposite, backend) for i, posed in enumerate(mesh)]
+    looks = [look(posed, cameras[i : i + 1], shader, opposite, backend) for i, posed in enumerate(mesh)]
     rgb = shader.decode(torch.cat([features for features, _, _ in looks]))
     colour = torch.cat([colour for _, colour, _ in looks])
     return Rendering(rgb=rgb, colour=colour, gbuffer=concatenate([gbuffer for _, _, gbuffer in looks]))
 
 
-def _look(
-    mesh: Mesh, cameras: Camera, shader: Shader, opposite: Int[Tensor, "F 3"] | None, backend: str
+def look(
+    mesh: Mesh,
+    cameras: Camera,
+    shader: Shader,
+    opposite: Int[Tensor, "F 3"] | None = None,
+    backend: str = "auto",
 ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"], GBuffer]:
-    """All of `render` but the network."""
+    """All of `render` but the network: its input, the colour of the texture alone, and the buffers.
+
+    Arguments, errors and what it is differentiable in are those of `render`, of one mesh.
+    """
     gbuffer = make_gbuffer(mesh, cameras, backend)
-    features, colour = shader.features(gbuffer, backend, mesh.condition)
+    around = None
+    if shader.interreflections:
+        if mesh.field is None:
+            raise ValueError(
+                "mesh.field: expected the space around the mesh, which this shader mirrors; mesh.with_field() has it"
+            )
+        around = look_around(mesh.field, shader.texture, gbuffer, cameras, backend)
+    features, colour = shader.features(gbuffer, backend, mesh.condition, around)
     if opposite is None:
         opposite = opposite_corners(mesh.faces)
     features = antialias(

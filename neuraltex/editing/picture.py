@@ -18,10 +18,11 @@ from neuraltex.editing.light import Shadows
 from neuraltex.editing.memory import SurfaceMemory, texel_features
 from neuraltex.editing.stage import Staged
 from neuraltex.editing.unfold import unfold, widened
+from neuraltex.geometry.distance_field import DistanceField
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import GBuffer, antialias, make_gbuffer, opposite_corners
 from neuraltex.raster.gbuffer import interpolate as on_faces
-from neuraltex.shading import Shader
+from neuraltex.shading import Shader, look_around
 
 # Light that an edit adds or takes is a factor on what was photographed, and not trusted beyond this.
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
@@ -67,6 +68,8 @@ class EditRenderer:
             self.light = fill_by_patches(texels.image(light), self.known & memory.covered, self.patches)
             self._fill_texture()
         self._after: tuple[Staged, Shadows] | None = None
+        self.field = mesh.field
+        self._field_after: tuple[Staged, DistanceField] | None = None
 
     @property
     def filled_share(self) -> float:
@@ -90,7 +93,10 @@ class EditRenderer:
             camera: a batch of one, on the same device.
         """
         gbuffer = make_gbuffer(staged.mesh, camera)
-        features, _ = self.shader.features(_as_photographed(gbuffer, staged))
+        around = None
+        if self.shader.interreflections:
+            around = look_around(self._field(staged), self.shader.texture, gbuffer, camera)
+        features, _ = self.shader.features(_as_photographed(gbuffer, staged), around=around)
         mesh, opposite = staged.mesh, opposite_corners(staged.mesh.faces)
         features = antialias(features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, camera)
         rgb = self.shader.decode(features.permute(0, 3, 1, 2))[0].clamp(0, 1)
@@ -122,6 +128,16 @@ class EditRenderer:
         size = len(self.known)
         row, column = ((places * size).long().clamp(0, size - 1) for places in (1 - v, u))
         return self.known[row, column]
+
+    def _field(self, staged: Staged) -> DistanceField:
+        """The space around an edited state; kept while the state stays."""
+        if not staged.changed and self.field is not None:
+            return self.field
+        if self._field_after is None or not _same_shape(self._field_after[0], staged):
+            mesh = staged.mesh.with_field()
+            assert mesh.field is not None
+            self._field_after = (staged, mesh.field)
+        return self._field_after[1]
 
     def _shadows(self, staged: Staged) -> Shadows:
         """What the lamps see of an edited state; kept while the state stays."""

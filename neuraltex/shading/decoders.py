@@ -67,15 +67,13 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_conv_pair(2 * narrow, narrow) for narrow in widths[:-1])
         self.to_rgb = nn.Conv2d(width, 3, 1)
 
-    def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
+    def forward(self, features: Float[Tensor, "B C H W"], colour: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
         """`[B, C, H, W]` features to `[B, 3, H, W]` sRGB-encoded colour, not clamped.
 
-        Channels beyond those that the network was made for must be 0.
+        Channels beyond those that the network was made for must be 0. The network adds what `colour` lacks: training
+        then starts from a textured mesh.
 
-        The first three features are taken for colour, and the network adds what they lack: training then starts from
-        a textured mesh.
-
-        Differentiable in: features.
+        Differentiable in: features, colour.
         """
         image = _pad_to(features, self.stride).to(self.to_rgb.weight.dtype)
         skips = []
@@ -86,7 +84,7 @@ class UNet(nn.Module):
             image = interpolate(self.narrow[level](image), scale_factor=2, mode="bilinear", align_corners=False)
             image = self.up[level](torch.cat([image, skips[level]], dim=1))
         # The sum in full precision, whatever the network computed in.
-        return features[:, :3] + self.to_rgb(image).to(features.dtype)[..., : features.shape[2], : features.shape[3]]
+        return colour + self.to_rgb(image).to(colour.dtype)[..., : features.shape[2], : features.shape[3]]
 
 
 class PaperUNet(nn.Module):
@@ -116,8 +114,11 @@ class PaperUNet(nn.Module):
         )
         self.to_rgb = nn.ConvTranspose2d(inputs[-1], 3, 4, 2, 1)
 
-    def forward(self, features: Float[Tensor, "B C H W"]) -> Float[Tensor, "B 3 H W"]:
-        """`[B, C, H, W]` features to `[B, 3, H, W]` sRGB-encoded colour within (0, 1). Differentiable in: features."""
+    def forward(self, features: Float[Tensor, "B C H W"], colour: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]:
+        """`[B, C, H, W]` features to `[B, 3, H, W]` sRGB-encoded colour within (0, 1); `colour` is not used.
+
+        Differentiable in: features.
+        """
         # A single texel has no variance to normalise by: the image is padded to two texels at the coarsest level.
         image = _pad_to(features, self.stride, least=2 * self.stride).to(self.to_rgb.weight.dtype)
         skips = []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import grid_sample
+from torch.nn.functional import avg_pool2d, grid_sample
 
 
 class NeuralTexture(nn.Module):
@@ -118,6 +118,19 @@ class EnvironmentTexture(NeuralTexture):
         Differentiable in: directions, the texels.
         """
         return self._lookup(2 * direction_to_square(directions) - 1, wrap=True, more=more)
+
+    def roughness(self) -> Float[Tensor, ""]:
+        """Mean squared difference of a texel from those around it, summed over the levels.
+
+        Where little is seen of a texel, nothing else keeps it from what that little happens to ask of it.
+
+        Differentiable in: the texels.
+        """
+        total = self.levels[0].new_zeros(())
+        for level in self.levels:
+            around = avg_pool2d(_fold_over(level), 3, stride=1)
+            total = total + (level - around).square().mean()
+        return total
 
 
 def _fold_over(texels: Tensor) -> Tensor:

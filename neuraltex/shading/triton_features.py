@@ -31,11 +31,13 @@ class Pyramids:
         sky: levels `[1, C, S, S]` on the octahedron, looked up where no surface is seen; empty for none.
         mirror: levels `[1, M, S, S]` on the octahedron, looked up in mirror directions; empty for none, and then no
             directional features either.
+        room: features to leave 0 behind directional ones, for others to fill.
     """
 
     texture: tuple[Tensor, ...]
     sky: tuple[Tensor, ...]
     mirror: tuple[Tensor, ...]
+    room: int = 0
 
     @property
     def all(self) -> tuple[Tensor, ...]:
@@ -45,13 +47,18 @@ class Pyramids:
     def split(self, levels: Sequence[Tensor]) -> Pyramids:
         """Others in the place of the levels of `all`."""
         first, second = len(self.texture), len(self.texture) + len(self.sky)
-        return Pyramids(tuple(levels[:first]), tuple(levels[first:second]), tuple(levels[second:]))
+        return Pyramids(tuple(levels[:first]), tuple(levels[first:second]), tuple(levels[second:]), self.room)
 
     @property
     def num_features(self) -> int:
         """Features a pixel; zeros after directional ones fill a multiple of 8, the rows that matrix units read."""
+        return -(-(self.used_features + self.room) // 8) * 8 if self.mirror else self.used_features
+
+    @property
+    def used_features(self) -> int:
+        """Those of them that are filled."""
         channels = self.texture[0].shape[1]
-        return -(-(channels + 18 + self.mirror[0].shape[1] + 1) // 8) * 8 if self.mirror else channels
+        return channels + 18 + self.mirror[0].shape[1] + 1 if self.mirror else channels
 
     def settings(self) -> dict[str, int | bool]:
         """The kernels' compile-time arguments."""

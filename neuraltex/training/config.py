@@ -22,6 +22,7 @@ class TrainingConfig:
             less, the coarsest not at all.
         environment_decay: the same of the environment. Strong, since what lies far behind is mostly smooth: directions
             that no view saw then show their surroundings instead of stains.
+        environment_smoothness: pull of the texels of the environment, and of what is mirrored, to those around them.
         detail_decay: the same of detail that depends on a motion's numbers. Strong, since each state is seen rarely.
         structural_weight: share of the structural term in the loss, within [0, 1].
         colour_weight: pull of the first three texture channels to the photographed colour.
@@ -56,6 +57,7 @@ class TrainingConfig:
     decoder_rate: float = 2e-3
     texture_decay: float = 0.5
     environment_decay: float = 10.0
+    environment_smoothness: float = 0.1
     detail_decay: float = 10.0
     structural_weight: float = 0.2
     colour_weight: float = 0.1

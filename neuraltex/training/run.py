@@ -255,6 +255,8 @@ class Run:
             InputError: a file is missing or broken.
         """
         mesh = self.load_scene().flatten().to(device)
+        if self.config.shading.interreflections:
+            mesh = mesh.with_field()  # before corrections, as it was when the shader learned to read it
         path = self.folder / "refinement.safetensors"
         if not self.refined:
             return mesh

@@ -37,7 +37,7 @@ def defaults_for(device: torch.device) -> tuple[ShadingConfig, TrainingConfig]:
             ShadingConfig(decoder_width=16, decoder_levels=3, texture_size=512, environment_size=64),
             TrainingConfig(batch=1, crop=160, decoder_rate=3e-3),
         )
-    return ShadingConfig(), TrainingConfig()
+    return ShadingConfig(reflection_size=128), TrainingConfig()
 
 
 def train(
@@ -80,6 +80,8 @@ def train(
     moving = run.load_moving(scene, mesh, capture.train_indices)
     torch.manual_seed(run.config.seed)
     shader = Shader(run.config.shading).to(device)
+    if shader.interreflections:
+        mesh = mesh.with_field()
     trainer = Trainer(
         mesh,
         Photos(capture, capture.train_indices, device),
@@ -161,13 +163,18 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
         config, training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices))
     )
     motion = load_motion(source, capture, scene)
-    config = replace(config, shading=_with_conditions(config.shading, motion))
+    config = replace(config, shading=_for_motion(config.shading, motion))
     run = Run.create(folder, config, scene, motion)
     run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture
 
 
-def _with_conditions(shading: ShadingConfig, motion: CapturedMotion | None) -> ShadingConfig:
+def _for_motion(shading: ShadingConfig, motion: CapturedMotion | None) -> ShadingConfig:
+    """Decide what the settings leave to how the mesh moves."""
+    if shading.interreflections and motion is not None:
+        raise SettingError("--shading.interreflections: a mesh that moves cannot have them; leave the setting out")
+    if shading.interreflections is None:
+        shading = replace(shading, interreflections=shading.decoder == "default" and motion is None)
     conditions = None if motion is None else motion.motion.conditions
     count = 0 if conditions is None else conditions.shape[1]
     if shading.detail and not count:

@@ -192,6 +192,10 @@ class Trainer:
             colour = self.refinement.develop(rendering.colour.permute(0, 2, 3, 1), batch.indices)
             colour_error = (colour - batch.target).abs()
             loss = loss + self.config.colour_weight * masked_mean(colour_error, weight, total)
+        if self.config.environment_smoothness > 0:
+            for texture in (self.shader.environment, self.shader.reflections):
+                if texture is not None:
+                    loss = loss + self.config.environment_smoothness / self.workers.count * texture.roughness()
         error = masked_mean((rgb.detach().clamp(0, 1) - batch.target) ** 2, batch.weight, total)
         return loss, error
 

@@ -15,7 +15,7 @@ from neuraltex.cameras.camera import Camera
 from neuraltex.evaluation.textured_mesh import TexturedMesh
 from neuraltex.frames import FrameRenderer
 from neuraltex.geometry import Poser
-from neuraltex.raster import make_gbuffer
+from neuraltex.pipeline import look
 from neuraltex.shading import Shader
 from neuraltex.viewer.cameras import BrowserCamera, camera_to_viser, picture_size, viser_to_camera
 from neuraltex.viewer.parts import MovableScene, Placed
@@ -146,8 +146,8 @@ class Painter:
         if self.textured is not None:
             rgb = self.textured(mesh, cameras)
         else:
-            gbuffer = make_gbuffer(mesh, cameras)
-            rgb = self.shader.features(gbuffer, condition=mesh.condition)[1].permute(0, 2, 3, 1)
+            _, colour, gbuffer = look(mesh, cameras, self.shader)
+            rgb = colour.permute(0, 2, 3, 1)
             if self.shader.environment is None:
                 rgb = rgb * gbuffer.mask[..., None]
         return (rgb[0].float().clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()

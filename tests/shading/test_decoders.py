@@ -14,7 +14,7 @@ def test_any_size_comes_back_with_gradients(name, height, width):
     torch.manual_seed(0)
     decoder = make_decoder(name, 5, 4, 3)
     features = torch.randn(2, 5, height, width, requires_grad=True)
-    rgb = decoder(features)
+    rgb = decoder(features, features[:, :3])
     assert rgb.shape == (2, 3, height, width)
     rgb.square().sum().backward()
     assert features.grad is not None
@@ -40,7 +40,9 @@ def test_far_pixels_reach_ours_nowhere_and_the_paper_s_everywhere():
     changes = {}
     for name, decoder in (("ours", UNet(4, width=4, num_levels=3)), ("paper", PaperUNet(4, width=8))):
         with torch.no_grad():
-            changes[name] = float((decoder(spotted) - decoder(features))[:, :, 200:, 200:].abs().max())
+            changes[name] = float(
+                (decoder(spotted, spotted[:, :3]) - decoder(features, features[:, :3]))[:, :, 200:, 200:].abs().max()
+            )
     assert changes["ours"] == 0.0
     assert changes["paper"] > 1e-3
 

@@ -110,3 +110,19 @@ def test_directions_fill_the_square_and_come_back(z, azimuth):
     if min(abs(direction[0]), abs(direction[1])) > 1e-9:  # on the folds two points of the square are one direction
         # measured 3e-16
         torch.testing.assert_close(back, direction, atol=1e-9, rtol=0)
+
+
+def test_a_single_texel_is_rough_and_a_plain_sky_is_not():
+    sky = EnvironmentTexture(8, channels=1, num_levels=1)
+    with torch.no_grad():
+        sky.levels[0].fill_(0.3)
+    assert sky.roughness() < 1e-12
+    with torch.no_grad():
+        sky.levels[0][0, 0, 0, 2] += 1.0
+    # On the outline, too, a texel has eight texels around it, three of them across the fold: 8/9 of a step for itself,
+    # 1/9 for each of them.
+    rough = sky.roughness()
+    rough.backward()
+    assert 64 * float(rough.detach()) == pytest.approx((8 / 9) ** 2 + 8 / 81, abs=1e-6)
+    assert sky.levels[0].grad is not None
+    assert sky.levels[0].grad[0, 0, 0, 2] == sky.levels[0].grad.max()
