@@ -32,6 +32,7 @@ from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import TrainingConfig
 from neuraltex.training.moving import CapturedMotion, MovingMesh, read_captured_motion
+from neuraltex.training.packing import pack, unpack
 from neuraltex.training.refinement import Refinement
 
 
@@ -194,12 +195,12 @@ class Run:
         return load_source(self.config.source)
 
     def save_model(self, shader: Shader, state: dict[str, Any]) -> None:
-        """Write the weights to render with; `state` tells how they came about.
+        """Write the weights to render with, packed; `state` tells how they came about.
 
         Raises:
             InputError: they cannot be written; the ones before stay.
         """
-        save_tensors(self.model, dict(shader.named_parameters()), state)
+        save_tensors(self.model, pack(dict(shader.named_parameters())), state)
 
     def load_model(self, device: torch.device) -> tuple[Shader, dict[str, Any]]:
         """The trained shader, and what `save_model` was told.
@@ -211,7 +212,7 @@ class Run:
             raise InputError(self.folder, "holds no trained model yet", hint="finish it with neuraltex train --resume")
         tensors, state = load_tensors(self.model)
         shader = Shader(self.config.shading)
-        load_parameters(shader, tensors, self.model)
+        load_parameters(shader, unpack(tensors), self.model)
         return shader.to(device).eval(), state
 
     def save_cameras(self, cameras: Camera) -> None:
