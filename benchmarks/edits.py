@@ -76,7 +76,7 @@ def main(args: Edits) -> None:
     photos = Photos(run.load_capture(), run.load_capture().train_indices, device)
     size = run.config.shading.environment_size if run.config.shading.environment else None
     texture = fit_textured_mesh(
-        mesh, photos, texture_size=run.config.shading.texture_size, environment_size=size,
+        mesh, photos, texture_size=shader.texture.size, environment_size=size,
         steps=args.baseline_steps, seed=run.config.seed,
     )  # fmt: skip
 

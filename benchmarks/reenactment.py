@@ -110,7 +110,7 @@ def _textured(run: Run, device: torch.device) -> torch.nn.Module:
     return fit_textured_mesh(
         run.load_mesh(device),
         Photos(capture, capture.train_indices, device),
-        texture_size=run.config.shading.texture_size,
+        texture_size=run.load_model(device)[0].texture.size,
         environment_size=None,
         steps=BASELINE_STEPS,
         seed=run.config.seed,

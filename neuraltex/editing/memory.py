@@ -64,7 +64,7 @@ def remember_surface(
     kept = _read(path, device) if path.exists() and path.stat().st_mtime >= run.model.stat().st_mtime else None
     if kept is not None:
         return kept
-    size = min(SIZE, shader.config.texture_size)
+    size = min(SIZE, shader.texture.size)
     report("finding out which texels the photographs show")
     seen = seen_texels(mesh, run.load_cameras().to(device), size)
     texels = unfold(mesh, size)

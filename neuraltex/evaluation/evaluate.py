@@ -85,7 +85,7 @@ def evaluate(run: Run, device: torch.device, *, baseline_steps: int, report: Cal
     baseline = fit_textured_mesh(
         mesh,
         train_photos,
-        texture_size=shading.texture_size,
+        texture_size=shader.texture.size,
         environment_size=shading.environment_size if shading.environment else None,
         steps=baseline_steps,
         seed=run.config.seed,

@@ -23,6 +23,8 @@ from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture
 
 # The channels that the paper multiplies by the nine functions of the view direction; the first three stay colour.
 MODULATED = slice(3, 12)
+# Where nobody decides, and there are no photographs to decide by.
+TEXTURE_SIZE = 1024
 ENVIRONMENT_LEVELS = 4
 # What is mirrored is blurred by the surfaces' roughness and shared by all of them: few channels and texels hold it.
 REFLECTION_CHANNELS, REFLECTION_LEVELS = 8, 3
@@ -36,7 +38,8 @@ class ShadingConfig:
         decoder: "default" is ours; "paper" is the renderer published in 2019, for comparison.
         decoder_width: channels of the finest level of "default"; "paper" has those it was published with.
         decoder_levels: resolutions of "default", each half the one before.
-        texture_size: texels along each side of the finest level of the neural texture.
+        texture_size: texels along each side of the finest level of the neural texture. None for as many as the
+            photographs can fill, by their pixels on the mesh, 1024 at most.
         texture_levels: levels of the texture pyramid.
         texture_channels: features a texel, at least 12.
         environment: learn what is seen behind the mesh, by direction; without it the background is black. None for
@@ -60,7 +63,7 @@ class ShadingConfig:
     decoder: Annotated[Literal["default", "paper"], arg(prefix_name=False)] = "default"
     decoder_width: int = 32
     decoder_levels: int = 4
-    texture_size: int = 1024
+    texture_size: int | None = None
     texture_levels: int = 4
     texture_channels: int = 16
     environment: bool | None = None
@@ -76,7 +79,7 @@ class ShadingConfig:
         if self.texture_channels < MODULATED.stop:
             raise SettingError(f"texture_channels: expected {MODULATED.stop} or more, got {self.texture_channels}")
         for name, size, levels in (
-            ("texture", self.texture_size, self.texture_levels),
+            ("texture", self.texture_size or TEXTURE_SIZE, self.texture_levels),
             ("environment", self.environment_size, ENVIRONMENT_LEVELS),
             ("reflection", self.reflection_size, REFLECTION_LEVELS),
         ):
@@ -111,10 +114,8 @@ class Shader(nn.Module):
     def __init__(self, config: ShadingConfig) -> None:
         super().__init__()
         self.config = config
-        channels = config.texture_channels
-        self.texture = NeuralTexture(
-            config.texture_size, config.texture_size, channels=channels, num_levels=config.texture_levels
-        )
+        channels, size = config.texture_channels, config.texture_size or TEXTURE_SIZE
+        self.texture = NeuralTexture(size, size, channels=channels, num_levels=config.texture_levels)
         self.environment = (
             EnvironmentTexture(config.environment_size, channels=channels, num_levels=ENVIRONMENT_LEVELS)
             if config.environment is not False

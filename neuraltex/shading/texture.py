@@ -48,6 +48,11 @@ class NeuralTexture(nn.Module):
         return self
 
     @property
+    def size(self) -> int:
+        """Texels along the longer side of the finest level."""
+        return max(self.levels[0].shape[2:])
+
+    @property
     def channels(self) -> int:
         """Features a texel."""
         return self.levels[0].shape[1]

@@ -18,6 +18,7 @@ from neuraltex.geometry import load_scene
 from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.config import Budget, TrainingConfig
+from neuraltex.training.density import suitable_texture_size
 from neuraltex.training.losses import masked_mean
 from neuraltex.training.moving import CapturedMotion, MovingMesh
 from neuraltex.training.run import Run, RunConfig, device_name, load_motion, load_source, refuse_occupied
@@ -164,6 +165,9 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
     )
     motion = load_motion(source, capture, scene)
     config = replace(config, shading=_for_motion(config.shading, motion))
+    if config.shading.texture_size is None:
+        size = suitable_texture_size(scene.flatten(), capture.cameras[capture.train_indices])
+        config = replace(config, shading=replace(config.shading, texture_size=size))
     run = Run.create(folder, config, scene, motion)
     run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture

@@ -66,6 +66,6 @@ def test_a_setting_of_the_wrong_kind_is_named(tmp_path):
     config = {**CONFIG, "shading": {**CONFIG["shading"], "texture_size": "large"}}
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(
-        InputError, match=r"config\.json: shading\.texture_size: a whole number was expected, got 'large'"
+        InputError, match=r"config\.json: shading\.texture_size: a whole number or null was expected, got 'large'"
     ):
         Run.open(tmp_path)
