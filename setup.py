@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 EXTRAS = {
     "test": [
         "pytest>=8",
+        "pytest-xdist>=3.6",
         "hypothesis>=6.100",
         "beartype>=0.18",
         "pycolmap>=4",

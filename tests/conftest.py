@@ -6,6 +6,11 @@ from pathlib import Path
 import pytest
 from jaxtyping import install_import_hook
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each worker has a core: threads of two that wait for each other take longer than one. Read when torch is imported,
+    # and by the processes that tests start.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import neuraltex  # noqa: F401 - before torch, for the sake of its threads
 import tests.typecheck  # noqa: F401 - found by its name below
 
@@ -38,6 +43,13 @@ if not torch.cuda.is_available():
 from tests.viewer.browser import find_chromium  # noqa: E402
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Two, as each imports torch and makes the fixtures of its tests; none for single files, which start sooner so."""
+    if all(Path(arg.partition("::")[0]).is_file() for arg in config.args):
+        return 0
+    return min(2, os.cpu_count() or 1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
