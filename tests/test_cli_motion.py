@@ -15,9 +15,9 @@ from neuraltex.cameras.nerfstudio import w2c_to_opengl
 from neuraltex.capture import write_image
 from neuraltex.geometry import Motion, load_scene
 from neuraltex.training import Run
+from tests.ball import SMALL, refused, run, write_obj
 from tests.geometry.test_motion import bent
 from tests.scenes import ring_cameras
-from tests.test_cli import SMALL, refused, run, write_obj
 from tests.training.test_moving import moving_capture, swaying
 
 COUNT = 12

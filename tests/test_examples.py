@@ -14,7 +14,7 @@ from neuraltex.demo import bundled_scene
 from neuraltex.editing import load_edit
 from neuraltex.geometry import load_scene
 from neuraltex.training import Run
-from tests.test_cli import SMALL, run, thing, trained  # noqa: F401 - fixtures
+from tests.ball import SMALL, run
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -28,13 +28,13 @@ def run_example(name: str, *words: object) -> None:
         sys.argv = before
 
 
-def test_own_cameras(trained, tmp_path, capsys):  # noqa: F811
+def test_own_cameras(trained, tmp_path, capsys):
     run_example("02_own_cameras.py", trained, tmp_path / "out")
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"rgb.png", "normals.png", "uv.png"}
     assert "ball: " in capsys.readouterr().out
 
 
-def test_correct_a_capture(thing, tmp_path, capsys):  # noqa: F811
+def test_correct_a_capture(thing, tmp_path, capsys):
     run_example("04_correct_a_capture.py", thing / "ball.obj", thing / "photos", tmp_path / "out", 3)
     assert len(list((tmp_path / "out" / "brighter").glob("*.png"))) == 2
     printed = capsys.readouterr().out
@@ -42,7 +42,7 @@ def test_correct_a_capture(thing, tmp_path, capsys):  # noqa: F811
     assert "of it in the mean" in printed
 
 
-def test_find_a_camera(trained, capsys):  # noqa: F811
+def test_find_a_camera(trained, capsys):
     run_example("03_find_a_camera.py", trained)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("step 120: off by ")
@@ -61,7 +61,7 @@ def test_animated_mesh(tmp_path, capsys):
     assert Run.open(tmp_path / "run").load_motion().motion.num_frames == 24
 
 
-def test_edit_a_scene(thing, tmp_path, capsys, monkeypatch):  # noqa: F811
+def test_edit_a_scene(thing, tmp_path, capsys, monkeypatch):
     def few(lamps, *_, **__):
         return replace(lamps, positions=lamps.positions[:4], radiance=lamps.radiance[:4])
 

@@ -19,7 +19,6 @@ from neuraltex.raster import make_gbuffer
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training import Run
 from tests.editing.scenes import box_part, camera_above, lamp_at, room
-from tests.test_cli import thing, trained  # noqa: F401 - fixtures
 
 SIZE = 64
 SMALL = ShadingConfig(texture_size=SIZE, decoder_width=4, decoder_levels=2, environment=False, reflection_size=8)
@@ -140,7 +139,7 @@ def test_looks_go_along_with_a_part_or_stay_with_the_world():
         assert (error < 1e-4) == (frame == "part"), (frame, error)
 
 
-def test_what_is_known_of_a_surface_is_kept_until_the_model_is_newer(trained, tmp_path, monkeypatch):  # noqa: F811
+def test_what_is_known_of_a_surface_is_kept_until_the_model_is_newer(trained, tmp_path, monkeypatch):
     for path in trained.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())

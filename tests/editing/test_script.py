@@ -11,12 +11,12 @@ import pytest
 from neuraltex.capture import read_video
 from neuraltex.editing import load_edit
 from neuraltex.errors import InputError
+from tests.ball import HEIGHT, WIDTH, refused, run
 from tests.editing.scenes import room
-from tests.test_cli import HEIGHT, WIDTH, refused, run, thing, trained  # noqa: F401 - fixtures
 
 
 @pytest.fixture
-def ball(trained, tmp_path):  # noqa: F811
+def ball(trained, tmp_path):
     """A run of one's own: editing leaves a file in it."""
     return shutil.copytree(trained, tmp_path / "ball")
 

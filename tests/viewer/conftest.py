@@ -9,11 +9,10 @@ import pytest
 import torch
 
 from neuraltex.training import Run
-from tests.test_cli import thing, trained  # noqa: F401 - fixtures
 
 
 @pytest.fixture(scope="session")
-def painted(trained, tmp_path_factory) -> Path:  # noqa: F811
+def painted(trained, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("painted") / "ball"
     shutil.copytree(trained, folder)
     paint(folder)

@@ -20,8 +20,8 @@ from neuraltex.viewer.cameras import camera_to_viser, viser_to_camera
 from neuraltex.viewer.painter import DIFFERENCE_GAIN, Painter, View
 from neuraltex.viewer.parts import MovableScene
 from neuraltex.viewer.server import make_painter
-from tests.test_cli import SMALL
-from tests.test_cli import run as run_command
+from tests.ball import SMALL
+from tests.ball import run as run_command
 from tests.test_cli_motion import COUNT, twisting  # noqa: F401 - a fixture
 from tests.viewer.browser import wait_for
 from tests.viewer.conftest import paint

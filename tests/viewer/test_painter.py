@@ -16,7 +16,7 @@ from neuraltex.viewer.cameras import camera_to_viser, viser_to_camera
 from neuraltex.viewer.painter import DIFFERENCE_GAIN, NO_TEXTURED_MESH, Painter, View
 from neuraltex.viewer.schedule import SupersededError
 from neuraltex.viewer.server import make_painter
-from tests.test_cli import HEIGHT, WIDTH
+from tests.ball import HEIGHT, WIDTH
 
 CPU = torch.device("cpu")
 

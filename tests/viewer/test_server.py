@@ -17,7 +17,7 @@ from neuraltex.training import Run
 from neuraltex.viewer import command
 from neuraltex.viewer.painter import Picture, View
 from neuraltex.viewer.server import Viewer, check_address, default_size, is_loopback, make_painter
-from tests.test_cli import refused
+from tests.ball import refused
 from tests.viewer.browser import Browser, wait_for
 
 WIDTH, HEIGHT = 720, 480
