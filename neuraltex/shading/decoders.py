@@ -47,7 +47,8 @@ class UNet(nn.Module):
     """Our decoder: convolutions at full resolution, no normalisation, bilinear upsampling.
 
     Normalisation over the image ties every pixel's brightness to what else is in view, and strided first layers throw
-    away the sub-pixel detail that the texture holds; both cost about 4 dB on views not trained on.
+    away the sub-pixel detail that the texture holds; both cost about 4 dB on views not trained on. With a fourth
+    resolution the network sees so much at once that it recognises photographs: 1 dB less on other views.
 
     Args:
         in_channels: features a pixel.
@@ -55,7 +56,7 @@ class UNet(nn.Module):
         num_levels: resolutions, each half the one before.
     """
 
-    def __init__(self, in_channels: int, *, width: int = 32, num_levels: int = 4) -> None:
+    def __init__(self, in_channels: int, *, width: int = 32, num_levels: int = 3) -> None:
         super().__init__()
         widths = [width << level for level in range(num_levels)]
         self.stride = 1 << (num_levels - 1)

@@ -62,7 +62,7 @@ class ShadingConfig:
     # On the command line simply --decoder, not --shading.decoder: it is the choice people compare.
     decoder: Annotated[Literal["default", "paper"], arg(prefix_name=False)] = "default"
     decoder_width: int = 32
-    decoder_levels: int = 4
+    decoder_levels: int = 3
     texture_size: int | None = None
     texture_levels: int = 4
     texture_channels: int = 16

@@ -35,7 +35,7 @@ def defaults_for(device: torch.device) -> tuple[ShadingConfig, TrainingConfig]:
     """Settings that suit a device: what a CPU can fit in minutes, or what a GPU can."""
     if device.type == "cpu":
         return (
-            ShadingConfig(decoder_width=16, decoder_levels=3, texture_size=512, environment_size=64),
+            ShadingConfig(decoder_width=16, texture_size=512, environment_size=64),
             TrainingConfig(batch=1, crop=160, decoder_rate=3e-3),
         )
     return ShadingConfig(reflection_size=128), TrainingConfig()
