@@ -49,3 +49,14 @@ def compile_in_place(network: torch.nn.Module) -> None:
     # The network computes in bfloat16; advice on float32 products is not for it.
     warnings.filterwarnings("ignore", message="TensorFloat32 tensor cores")
     network.compile(dynamic=False)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin to measure memory anew, for `peak_bytes`."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_bytes(device: torch.device) -> int | None:
+    """The most memory that tensors took on a GPU at once since `forget_peak`; None elsewhere, where nobody counts."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -5,7 +5,7 @@ Checkpoints are safetensors files that appear whole or not at all; training resu
 
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.run import Run, RunConfig, SourceConfig, pick_device, refuse_occupied
-from neuraltex.training.session import defaults_for, train
+from neuraltex.training.session import defaults_for, learn, train
 from neuraltex.training.trainer import Trainer
 from neuraltex.training.workers import Workers
 
@@ -18,6 +18,7 @@ __all__ = [
     "TrainingConfig",
     "Workers",
     "defaults_for",
+    "learn",
     "pick_device",
     "refuse_occupied",
     "train",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from torch.utils.tensorboard import SummaryWriter
 
 from neuraltex.capture import Capture
 from neuraltex.errors import NeuraltexError, SettingError
-from neuraltex.geometry import load_scene
+from neuraltex.execution import forget_peak, peak_bytes
+from neuraltex.geometry import Mesh, load_scene
 from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.config import Budget, TrainingConfig
@@ -78,45 +80,95 @@ def train(
         capture = run.load_capture()
     scene = run.load_scene()
     mesh = scene.flatten().to(device)
-    moving = run.load_moving(scene, mesh, capture.train_indices)
-    torch.manual_seed(run.config.seed)
-    shader = Shader(run.config.shading).to(device)
-    if shader.interreflections:
-        mesh = mesh.with_field()
-    trainer = Trainer(
+    held_out = Photos(capture, capture.test_indices, device) if workers.first else None
+
+    def fit(trainer: Trainer) -> None:
+        if held_out is None:
+            return trainer.fit()
+        console.print(
+            f"training on {len(trainer.photos)} views of {capture.cameras.width} x {capture.cameras.height} "
+            f"({len(held_out)} held out), {len(mesh.faces):,} faces"
+            f"{'' if trainer.moving is None else f' in {len(trainer.moving.verts)} poses'}, {device_name(device)}"
+        )
+        _fit(trainer, held_out, run.load_moving(scene, mesh, capture.test_indices), run, console)
+
+    forget_peak(device)
+    trainer = learn(
         mesh,
         Photos(capture, capture.train_indices, device),
-        shader,
+        run.config.shading,
         run.config.training,
         budget,
         seed=run.config.seed,
         checkpoint=run.checkpoint,
-        moving=moving,
+        moving=run.load_moving(scene, mesh, capture.train_indices),
         workers=workers,
         execution=execution,
+        fit=fit,
     )
-    if run.checkpoint.exists():
-        trainer.restore()
-        console.print(f"going on from step {trainer.step}")
-    console.print(
-        f"training on {len(capture.train_indices)} views of {capture.cameras.width} x {capture.cameras.height} "
-        f"({len(capture.test_indices)} held out), {len(mesh.faces):,} faces"
-        f"{'' if moving is None else f' in {len(moving.verts)} poses'}, {device_name(device)}"
-    )
-    if trainer.execution == "compile":
-        console.print("compiling the network: the first step takes 10 to 60 seconds")
-    if workers.first:
-        held_out = Photos(capture, capture.test_indices, device)
-        _fit(trainer, held_out, run.load_moving(scene, mesh, capture.test_indices), run, console)
-    else:
-        trainer.fit()
     state = {"step": trainer.step, "seconds": trainer.seconds, "device": device_name(device)}
+    state["peak_bytes"] = peak_bytes(device)
     if workers.first:
         run.save_model(trainer.averaged_shader(), state)
         if run.refined:
             run.save_refinement(trainer.averaged_refinement(), mesh, trainer.photos.cameras)
     workers.wait()
     return run
+
+
+def learn(
+    mesh: Mesh,
+    photos: Photos,
+    shading: ShadingConfig,
+    training: TrainingConfig,
+    budget: Budget,
+    *,
+    seed: int,
+    checkpoint: Path,
+    moving: MovingMesh | None = None,
+    workers: Workers = ALONE,
+    execution: str = "auto",
+    fit: Callable[[Trainer], None] = Trainer.fit,
+) -> Trainer:
+    """Fit a new shader to photographs, or go on from a checkpoint; whatever is trained is trained by this.
+
+    Args:
+        mesh: the scene's flat buffers, on the training device.
+        photos: training photographs, on the same device.
+        shading: what to learn, with nothing left open.
+        training: how.
+        budget: for how long in all.
+        seed: of the shader's start and of the crops.
+        checkpoint: file of the training's state; gone on from where it exists.
+        moving: the mesh as each of the photographs shows it, where it moves.
+        workers: the processes that train together.
+        execution: how steps run, as in `pick_execution`.
+        fit: runs the trainer's loop, and shows what goes on meanwhile.
+
+    Raises:
+        SettingError: an execution that cannot be had, or a batch that the workers cannot share.
+        NeuraltexError: training diverged.
+    """
+    torch.manual_seed(seed)
+    shader = Shader(shading).to(mesh.verts.device)
+    if shader.interreflections and mesh.field is None:
+        mesh = mesh.with_field()
+    trainer = Trainer(
+        mesh,
+        photos,
+        shader,
+        training,
+        budget,
+        seed=seed,
+        checkpoint=checkpoint,
+        moving=moving,
+        workers=workers,
+        execution=execution,
+    )
+    if checkpoint.exists():
+        trainer.restore()
+    fit(trainer)
+    return trainer
 
 
 def choose_corrections(config: TrainingConfig, decoder: str, num_views: int) -> TrainingConfig:
@@ -206,6 +258,10 @@ def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:
 
 def _fit(trainer: Trainer, held_out: Photos, moving: MovingMesh | None, run: Run, console: Console) -> None:
     """Run the loop under a progress bar and tensorboard."""
+    if trainer.step:
+        console.print(f"going on from step {trainer.step}")
+    if trainer.execution == "compile":
+        console.print("compiling the network: the first step takes 10 to 60 seconds")
     columns = (BarColumn(), TextColumn("{task.percentage:3.0f}%"), TextColumn("{task.description}"))
     with Bar(*columns, console=console) as bar, SummaryWriter(str(run.folder / "log")) as writer:
         task = bar.add_task("starting", total=1.0)
