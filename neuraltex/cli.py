@@ -23,14 +23,14 @@ from neuraltex.demo import run_demo
 from neuraltex.doctor import diagnose
 from neuraltex.editing.command import EditCommand
 from neuraltex.errors import NeuraltexError, SettingError
-from neuraltex.evaluation import evaluate
+from neuraltex.evaluation.command import Eval
 from neuraltex.execution import Execution
 from neuraltex.geometry import load_scene, read_motion
 from neuraltex.pictures import write_part_pictures
 from neuraltex.reenactment.command import Reenact, Track
 from neuraltex.rendering import make_path, render_run
 from neuraltex.shading import ShadingConfig
-from neuraltex.tables import checks_table, metrics_table, parts_table
+from neuraltex.tables import checks_table, parts_table
 from neuraltex.training import (
     Budget,
     Run,
@@ -242,29 +242,6 @@ class Train:
         capture = self.output / "capture"
         if not find_cameras(capture):
             Prepare(mesh=self.mesh, photos=self.photos, output=capture, masks=self.masks, seed=self.seed)()
-
-
-@dataclass(frozen=True)
-class Eval:
-    """Score a run on the views that were held out, beside the same mesh with an optimised ordinary texture.
-
-    Args:
-        run: a run folder.
-        device: "auto", "cpu", "cuda", "cuda:1", ...
-        baseline_steps: steps of the textured mesh's optimisation, one photograph each.
-    """
-
-    run: Positional[Path]
-    device: str = "auto"
-    baseline_steps: int = 600
-
-    def __call__(self) -> None:
-        run = Run.open(self.run)
-        metrics = evaluate(
-            run, pick_device(self.device), baseline_steps=self.baseline_steps, report=lambda text: console.print(text)
-        )
-        Console().print(metrics_table(metrics))
-        console.print(f"numbers: {self.run / 'metrics.json'}; pictures: {self.run / 'held_out'}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,7 +12,6 @@ from rich.text import Text
 from neuraltex.doctor import Diagnosis
 from neuraltex.geometry import Scene
 
-METHODS = {"ours": "neuraltex", "textured_mesh": "textured mesh"}
 MEASURES = {
     "psnr": ("PSNR", "{:.2f} dB"),
     "psnr_covered": ("PSNR on the mesh", "{:.2f} dB"),
@@ -20,11 +20,18 @@ MEASURES = {
     "ssim_covered": ("SSIM on the mesh", "{:.4f}"),
     "lpips": ("LPIPS", "{:.4f}"),
 }
+# What is told of a method itself: how to name it, and to write it where there is such a number.
+EFFORTS: dict[str, tuple[str, Callable[[float], str]]] = {
+    "fps": ("frames/s", "{:.3g}".format),
+    "train_seconds": ("training", "{:.0f} s".format),
+    "model_bytes": ("model", lambda value: f"{value / 1e6:.1f} MB"),
+    "train_peak_bytes": ("GPU memory", lambda value: f"{value / 1e9:.2f} GB"),
+}
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
     """The held-out measures of an evaluation, one row a method."""
-    held_out = metrics["held_out"]
+    held_out, methods = metrics["held_out"], metrics["methods"]
     shown = [name for name in MEASURES if any(scores.get(name) is not None for scores in held_out.values())]
     if not metrics["exposure_refined"]:
         shown.remove("psnr_covered_corrected")
@@ -39,7 +46,22 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
         table.add_column(MEASURES[name][0], justify="right")
     for method, scores in held_out.items():
         cells = ["-" if scores[name] is None else MEASURES[name][1].format(scores[name]) for name in shown]
-        table.add_row(METHODS.get(method, method), *cells)
+        table.add_row(methods[method]["title"], *cells)
+    table.caption = "\n".join(f"{name} is left out: {reason}" for name, reason in metrics["left_out"].items()) or None
+    return table
+
+
+def efforts_table(metrics: dict[str, Any]) -> Table:
+    """How fast and how large each method of an evaluation is, and what it took to get it, one row a method."""
+    methods = metrics["methods"].values()
+    told = [name for name in EFFORTS if any(method[name] is not None for method in methods)]
+    table = Table(title=f"on {metrics['device']}")
+    table.add_column("")
+    for name in told:
+        table.add_column(EFFORTS[name][0], justify="right")
+    for method in methods:
+        cells = ["-" if method[name] is None else EFFORTS[name][1](method[name]) for name in told]
+        table.add_row(method["title"], *cells)
     return table
 
 

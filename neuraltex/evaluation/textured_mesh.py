@@ -17,6 +17,7 @@ from neuraltex.shading import EnvironmentTexture, NeuralTexture
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.losses import masked_mean
 from neuraltex.training.moving import MovingMesh
+from neuraltex.training.refinement import Refinement
 from neuraltex.training.sampler import Photos
 
 
@@ -83,6 +84,7 @@ def fit_textured_mesh(
     steps: int,
     seed: int,
     moving: MovingMesh | None = None,
+    refinement: Refinement | None = None,
 ) -> TexturedMesh:
     """Optimise the texture against training photographs by squared error, the best a texture can do for PSNR.
 
@@ -93,6 +95,7 @@ def fit_textured_mesh(
         steps: of the optimiser, one whole photograph each.
         seed: of the order of the photographs.
         moving: the mesh as each of the photographs shows it, where it moves.
+        refinement: what is known of each photograph's exposure; it stays as it is.
     """
     model = TexturedMesh(texture_size, environment_size).to(photos.images.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02, betas=(0.9, 0.95), eps=1e-12, fused=True)
@@ -100,7 +103,10 @@ def fit_textured_mesh(
     for step in range(steps):
         batch = photos.crops(seed, step, batch=1, crop=whole)
         shown = mesh if moving is None else moving.meshes(batch.indices, mesh)[0]
-        error = (model(shown, batch.cameras) - batch.target).square()
+        rgb = model(shown, batch.cameras)
+        if refinement is not None:
+            rgb = refinement.develop(rgb, batch.indices)
+        error = (rgb - batch.target).square()
         loss = masked_mean(error, batch.weight)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -8,7 +8,7 @@ refinement.safetensors  where training moved cameras, exposures and vertices, wh
 checkpoint.safetensors  state of the training, for --resume
 model.safetensors       the weights to render with
 log/                    tensorboard
-metrics.json, held_out/, textured_mesh.safetensors  written by the evaluation
+metrics.json, report.html, held_out/, against/, steady/  written by the evaluation
 """
 
 from __future__ import annotations
@@ -107,7 +107,11 @@ class Run:
     @property
     def textured_mesh(self) -> Path:
         """File of the baseline that the evaluation fits."""
-        return self.folder / "textured_mesh.safetensors"
+        return self.against("textured_mesh") / "model.safetensors"
+
+    def against(self, name: str) -> Path:
+        """Folder of a contender that the evaluation trained to compare with."""
+        return self.folder / "against" / name
 
     @staticmethod
     def create(folder: Path, config: RunConfig, scene: Scene, motion: CapturedMotion | None = None) -> Run:

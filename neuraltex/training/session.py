@@ -124,7 +124,7 @@ def learn(
     budget: Budget,
     *,
     seed: int,
-    checkpoint: Path,
+    checkpoint: Path | None = None,
     moving: MovingMesh | None = None,
     workers: Workers = ALONE,
     execution: str = "auto",
@@ -139,7 +139,7 @@ def learn(
         training: how.
         budget: for how long in all.
         seed: of the shader's start and of the crops.
-        checkpoint: file of the training's state; gone on from where it exists.
+        checkpoint: file of the training's state, gone on from where it exists; None to keep none.
         moving: the mesh as each of the photographs shows it, where it moves.
         workers: the processes that train together.
         execution: how steps run, as in `pick_execution`.
@@ -165,7 +165,7 @@ def learn(
         workers=workers,
         execution=execution,
     )
-    if checkpoint.exists():
+    if checkpoint is not None and checkpoint.exists():
         trainer.restore()
     fit(trainer)
     return trainer

@@ -67,7 +67,7 @@ class Trainer:
         config: how.
         budget: for how long.
         seed: of the crops; the shader's own start was drawn before.
-        checkpoint: file for checkpoints.
+        checkpoint: file for checkpoints; None to keep none.
         moving: the mesh as each of the photographs shows it, where it moves; `mesh` then is its resting pose.
         workers: the processes that train together; each takes its share of every batch.
         execution: how steps run, as in `pick_execution`.
@@ -85,7 +85,7 @@ class Trainer:
         budget: Budget,
         *,
         seed: int,
-        checkpoint: Path,
+        checkpoint: Path | None,
         moving: MovingMesh | None = None,
         workers: Workers = ALONE,
         execution: str = "auto",
@@ -204,10 +204,10 @@ class Trainer:
             self._stop(f"the loss is {loss}, no longer a number")
 
     def _stop(self, reason: str) -> NoReturn:
-        if self.saved_step >= 0:
+        if self.saved_step >= 0 and self.checkpoint is not None:
             kept = f"the last good checkpoint is {self.checkpoint}, of step {self.saved_step}"
         else:
-            kept = "no checkpoint was written yet"
+            kept = "no checkpoint was written"
         raise NeuraltexError(
             f"training stopped at step {self.step}: {reason}; {kept}; "
             "try again with smaller --training.texture-rate and --training.decoder-rate"
@@ -247,7 +247,7 @@ class Trainer:
         """
         if not all(bool(parameter.isfinite().all()) for parameter in self.names):
             self._stop("a weight is no longer a number")
-        if self.workers.first:
+        if self.workers.first and self.checkpoint is not None:
             tensors = {f"{kind}.{name}": values for kind, name, values in self._state()}
             save_tensors(self.checkpoint, tensors, {"step": self.step, "seconds": self.seconds})
         self.saved_step = self.step
@@ -257,7 +257,10 @@ class Trainer:
 
         Raises:
             InputError: it is missing, broken, or of other settings.
+            ValueError: none are kept.
         """
+        if self.checkpoint is None:
+            raise ValueError("checkpoint: expected a file to go on from, got None")
         tensors, state = load_tensors(self.checkpoint, self.photos.images.device)
         load_parameters(self.shader, tensors, self.checkpoint, "raw.")
         with torch.no_grad():

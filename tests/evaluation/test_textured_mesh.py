@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from neuraltex.evaluation import TexturedMesh, fit_textured_mesh, make_lpips, psnr
-from neuraltex.evaluation.evaluate import ViewScore, _mean
+from neuraltex.evaluation.score import ViewScore, mean_score
 from neuraltex.training.sampler import Photos
 from tests.scenes import ring_cameras, uv_sphere
 from tests.training.test_sampler import direction_capture
@@ -30,10 +30,10 @@ def test_a_texture_that_is_there_is_found():
     assert min(scores) > 33  # measured 38
 
 
-def test_views_without_a_value_do_not_spoil_the_mean():
+def test_views_without_a_value_do_not_spoil_themean_score():
     nan = float("nan")
     seen, unseen = ViewScore(20.0, 30.0, 0.5, 0.6, 31.0, None), ViewScore(22.0, nan, 0.7, nan, nan, None)
-    assert _mean([seen, unseen]) == {
+    assert mean_score([seen, unseen]) == {
         "psnr": 21.0,
         "psnr_covered": 30.0,
         "ssim": 0.6,
