@@ -4,10 +4,12 @@ The same surface with an optimised RGB texture is scored beside it, on the same 
 """
 
 from neuraltex.evaluation.evaluate import evaluate
+from neuraltex.evaluation.lumigraph import Lumigraph
 from neuraltex.evaluation.metrics import make_lpips, psnr, ssim
 from neuraltex.evaluation.textured_mesh import TexturedMesh, fit_textured_mesh, load_textured_mesh, save_textured_mesh
 
 __all__ = [
+    "Lumigraph",
     "TexturedMesh",
     "evaluate",
     "fit_textured_mesh",
