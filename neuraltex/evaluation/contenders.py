@@ -13,6 +13,7 @@ from torch import Tensor
 from neuraltex.cameras.camera import Camera
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation.contender import Contender, Effort, Method, Task, model_file_bytes
+from neuraltex.evaluation.lumigraph import Lumigraph
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh, load_textured_mesh, save_textured_mesh
 from neuraltex.frames import FrameRenderer
 from neuraltex.geometry.mesh import Mesh
@@ -104,7 +105,30 @@ class Paper(Contender):
         return shaded(self.title, task.mesh, shader.to(task.device).requires_grad_(False).eval(), effort)
 
 
-CONTENDERS: dict[str, Contender] = {contender.name: contender for contender in (AgainstTexturedMesh(), Paper())}
+class AgainstLumigraph(Contender):
+    """Photographs laid over the mesh and blended; nothing is learned, and all photographs are kept."""
+
+    name, title = "lumigraph", "unstructured lumigraph"
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        return {}
+
+    def fit(self, task: Task, folder: Path, report: Callable[[str], None]) -> Effort:
+        start = time.monotonic()
+        lumigraph = self._lay(task)
+        kept = (lumigraph.images, lumigraph.maps)
+        return Effort(None, time.monotonic() - start, sum(tensor.nbytes for tensor in kept))
+
+    def load(self, task: Task, folder: Path, effort: Effort) -> Method:
+        return Method(self.title, self._lay(task), effort)
+
+    def _lay(self, task: Task) -> Lumigraph:
+        return Lumigraph(task.mesh, task.photos, moving=task.moving)
+
+
+CONTENDERS: dict[str, Contender] = {
+    contender.name: contender for contender in (AgainstTexturedMesh(), Paper(), AgainstLumigraph())
+}
 # Which takes part in every comparison.
 ALWAYS = "textured_mesh"
 
