@@ -22,6 +22,8 @@ EXTRAS = {
     "view": ["viser>=1.1"],
     "dev": ["ruff==0.15.0", "mypy>=1.15", "mitsuba>=3.6", "fast-simplification>=0.1.7"],
     "metrics": ["lpips>=0.1.4"],
+    # Builds its kernels at first use, with the CUDA toolkit of torch's version.
+    "splats": ["gsplat==1.5.3"],
     "poses": ["pycolmap>=4", "scipy>=1.11"],
     # Hulls of masks need all but Open3D, which lays surfaces through sparse points.
     "reconstruct": ["scikit-image>=0.22", "scipy>=1.11", "fast-simplification>=0.1.7", "open3d>=0.19"],

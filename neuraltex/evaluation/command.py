@@ -24,8 +24,8 @@ class Eval:
     Args:
         run: a run folder.
         against: whom to compare with, commas between: "paper" is the decoder of 2019, "lumigraph" blends the
-            photographs themselves, "all" is whoever can run here. The mesh with an optimised ordinary texture always
-            takes part.
+            photographs themselves, "splats" are 3D Gaussians, "all" is whoever can run here. The mesh with an optimised
+            ordinary texture always takes part.
         minutes: minutes of training that each of them gets; as many as the run where left out.
         steps: steps of training, instead of minutes.
         device: "auto", "cpu", "cuda", "cuda:1", ...

@@ -42,6 +42,8 @@ class Task:
         budget: for how long to train.
         baseline_steps: of the textured mesh's optimiser.
         moving: the mesh as each of the photographs shows it, where it moves.
+        masked: whether what does not count in a photograph is not the object, rather than unknown.
+        photographed: `[N, H, W]` false where undistortion left a border; None where all pixels were photographed.
     """
 
     run: Run
@@ -51,6 +53,8 @@ class Task:
     budget: Budget
     baseline_steps: int
     moving: MovingMesh | None = None
+    masked: bool = False
+    photographed: Tensor | None = None
 
     @property
     def device(self) -> torch.device:

@@ -14,6 +14,7 @@ from neuraltex.cameras.camera import Camera
 from neuraltex.errors import NeuraltexError, SettingError
 from neuraltex.evaluation.contender import Contender, Effort, Method, Task, model_file_bytes
 from neuraltex.evaluation.lumigraph import Lumigraph
+from neuraltex.evaluation.splats import NUM_FAR, NUM_ON_MESH, SplatTrainer, load_splats, save_splats, why_not
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh, load_textured_mesh, save_textured_mesh
 from neuraltex.frames import FrameRenderer
 from neuraltex.geometry.mesh import Mesh
@@ -126,8 +127,40 @@ class AgainstLumigraph(Contender):
         return Lumigraph(task.mesh, task.photos, moving=task.moving)
 
 
+class AgainstSplats(Contender):
+    """3D Gaussians, which may leave the mesh that they begin on."""
+
+    name, title = "splats", "3D Gaussian splats"
+
+    def refusal(self, task: Task) -> str | None:
+        try:
+            return why_not(task.photos.cameras, task.device, moves=task.moving is not None)
+        except NeuraltexError as error:
+            return str(error)
+
+    def settings(self, task: Task) -> dict[str, Any]:
+        return {"num_on_mesh": NUM_ON_MESH, "num_far": NUM_FAR, "budget": asdict(task.budget)}
+
+    def fit(self, task: Task, folder: Path, report: Callable[[str], None]) -> Effort:
+        trainer = SplatTrainer(
+            task.mesh,
+            task.photos,
+            masked=task.masked,
+            photographed=task.photographed,
+            refinement=task.refinement,
+            seed=task.run.config.seed,
+        )
+        trainer.fit(task.budget)
+        report(f"{len(trainer.splats.values['means']):,} splats after {trainer.step} steps")
+        save_splats(folder / MODEL_FILE, trainer.splats)
+        return Effort(trainer.step, trainer.seconds, model_file_bytes(folder / MODEL_FILE))
+
+    def load(self, task: Task, folder: Path, effort: Effort) -> Method:
+        return Method(self.title, load_splats(folder / MODEL_FILE, task.device), effort)
+
+
 CONTENDERS: dict[str, Contender] = {
-    contender.name: contender for contender in (AgainstTexturedMesh(), Paper(), AgainstLumigraph())
+    contender.name: contender for contender in (AgainstTexturedMesh(), Paper(), AgainstLumigraph(), AgainstSplats())
 }
 # Which takes part in every comparison.
 ALWAYS = "textured_mesh"

@@ -104,6 +104,8 @@ def _task(run: Run, device: torch.device, capture: Capture, budget: Budget, base
         budget,
         baseline_steps,
         run.load_moving(scene, rest, capture.train_indices),
+        masked=capture.masks is not None,
+        photographed=None if capture.valid is None else capture.valid[capture.train_indices],
     )
 
 
