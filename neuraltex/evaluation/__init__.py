@@ -4,6 +4,7 @@ The same surface with an optimised RGB texture is scored beside it, on the same 
 """
 
 from neuraltex.evaluation.evaluate import evaluate
+from neuraltex.evaluation.flicker import flicker
 from neuraltex.evaluation.lumigraph import Lumigraph
 from neuraltex.evaluation.metrics import make_lpips, psnr, ssim
 from neuraltex.evaluation.textured_mesh import TexturedMesh, fit_textured_mesh, load_textured_mesh, save_textured_mesh
@@ -13,6 +14,7 @@ __all__ = [
     "TexturedMesh",
     "evaluate",
     "fit_textured_mesh",
+    "flicker",
     "load_textured_mesh",
     "make_lpips",
     "psnr",

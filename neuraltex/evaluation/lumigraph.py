@@ -14,13 +14,12 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, grid_sample, interpolate, max_pool2d, normalize, pad
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.evaluation.visibility import DEPTH_TOLERANCE, depth_edges, inverse_depth
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import antialias, make_gbuffer, opposite_corners, rasterize
 from neuraltex.training.moving import MovingMesh
 from neuraltex.training.sampler import Photos
 
-# A photograph sees a point where its own depth there is that of the point, up to this share.
-DEPTH_TOLERANCE = 0.01
 # Within so many pixels of an edge of depth, mask or picture, a photograph counts for less: the proxy is not exact.
 FEATHER = 2
 # What is left there, so that only such pixels are taken that no photograph sees better.
@@ -89,9 +88,7 @@ class Lumigraph:
         for i in range(count):
             view = photos.view(i)
             fragments = rasterize(self.verts[i % len(self.verts)], mesh.faces, self.cameras[i : i + 1])
-            inverse = torch.where(
-                fragments.mask, 1 / fragments.zbuf.where(fragments.mask, fragments.zbuf.new_ones(())), 0.0
-            )
+            inverse = inverse_depth(fragments)
             if bool(fragments.mask.any()):
                 self.nearest[i] = 1 / inverse.max()
             counted = view.weight > 0
@@ -204,31 +201,13 @@ class Lumigraph:
 
 def _trust(inverse: Float[Tensor, "B H W"], counted: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
     """How far the pixels of photographs can be trusted: less near depth edges and what does not count."""
-    inside = pad((counted & ~_depth_edges(inverse)).to(inverse), (FEATHER,) * 4)
+    inside = pad((counted & ~depth_edges(inverse)).to(inverse), (FEATHER,) * 4)
     total = torch.zeros_like(inside)
     for _ in range(FEATHER):
         total = total + inside / FEATHER
         inside = -max_pool2d(-inside, 3, stride=1, padding=1)
     total = total[..., FEATHER:-FEATHER, FEATHER:-FEATHER]
     return total.clamp(min=LEAST_TRUST) * counted
-
-
-def _depth_edges(inverse: Float[Tensor, "B H W"]) -> Bool[Tensor, "B H W"]:
-    """True on both sides of a jump in depth: 1/z is linear on a plane, so its second difference tells one from a slope.
-
-    Args:
-        inverse: `[B, H, W]` 1/z, 0 on the background.
-    """
-    padded = pad(inverse[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
-    height, width = inverse.shape[1:]
-    edge = torch.zeros_like(inverse, dtype=torch.bool)
-    for row, column in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        ahead = padded[:, 1 + row : 1 + row + height, 1 + column : 1 + column + width]
-        back = padded[:, 1 - row : 1 - row + height, 1 - column : 1 - column + width]
-        edge |= (ahead - 2 * inverse + back).abs() > 2 * DEPTH_TOLERANCE * torch.maximum(
-            inverse, torch.maximum(ahead, back)
-        )
-    return edge
 
 
 def _spread(
