@@ -16,6 +16,8 @@ EXTRAS = {
         "scikit-image>=0.22",
         "fast-simplification>=0.1.7",
         "viser>=1.1",
+        # Its wheels end there.
+        "flip-evaluator>=1.7; platform_system == 'Linux' and python_version < '3.14'",
         # CUDA builds of torch bring their own; without one the kernels are tested in its interpreter.
         "triton>=3.6; platform_system == 'Linux'",
     ],

@@ -5,6 +5,7 @@ The same surface with an optimised RGB texture is scored beside it, on the same 
 
 from neuraltex.evaluation.evaluate import evaluate
 from neuraltex.evaluation.flicker import flicker
+from neuraltex.evaluation.flip import flip
 from neuraltex.evaluation.lumigraph import Lumigraph
 from neuraltex.evaluation.metrics import make_lpips, psnr, ssim
 from neuraltex.evaluation.textured_mesh import TexturedMesh, fit_textured_mesh, load_textured_mesh, save_textured_mesh
@@ -15,6 +16,7 @@ __all__ = [
     "evaluate",
     "fit_textured_mesh",
     "flicker",
+    "flip",
     "load_textured_mesh",
     "make_lpips",
     "psnr",
