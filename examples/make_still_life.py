@@ -6,6 +6,10 @@ Needs the extra `dev`. The default variant of Mitsuba needs LLVM's shared librar
 DRJIT_LIBLLVM_PATH if another version is found first); `--variant scalar_rgb` needs nothing and is several times slower.
 A run that was stopped goes on where it was: pictures in the cache that were rendered from the same sources, camera and
 settings are not rendered again.
+
+    python examples/make_still_life.py --slow 24 --output runs/still_life_slow
+
+makes a slow camera move between the video's two passes instead, which tells how steady a method's pictures are.
 """
 
 from __future__ import annotations
@@ -37,6 +41,7 @@ class Options:
         frames: frames of the video.
         crf: H.264 quality, lower is better.
         variant: Mitsuba's back end.
+        slow: frames of a slow camera move that is made instead of the scene's files; 0 for those.
     """
 
     output: Path
@@ -46,6 +51,7 @@ class Options:
     frames: int = 120
     crf: int = 10
     variant: str = "llvm_ad_rgb"
+    slow: int = 0
 
 
 FPS = 24
@@ -60,6 +66,12 @@ def main(options: Options) -> None:
 
     items = objects.items()
     surfaces = {item.name: item.surface() for item in items}
+    shapes = {"table": render.table_shape()}
+    shapes |= {item.name: render.item_shape(item, surfaces[item.name]) for item in items}
+    scene = render.build_scene(shapes)
+    if options.slow:
+        write_slow_move(options, scene)
+        return
     parts = proxy.build_proxy(surfaces, items)
     print("proxy:", checks.proxy_summary(parts, surfaces))
     proxy.write_obj(options.output / "still_life.obj", parts)
@@ -71,9 +83,6 @@ def main(options: Options) -> None:
     edited_cameras = views.other_cameras(EDITED_VIEWS, options.size, seed=2, avoid=video_cameras, apart_deg=5.0)
     write_cameras(options.output, video_cameras, held_out_cameras, edited_cameras)
 
-    shapes = {"table": render.table_shape()}
-    shapes |= {item.name: render.item_shape(item, surfaces[item.name]) for item in items}
-    scene = render.build_scene(shapes)
     print("projection:", checks.projection_error(scene, video_cameras[:: max(1, options.frames // 4)]))
     frames = render_views(options, scene, video_cameras, "video", first_seed=0)
     video.write_video(options.output / "video.mp4", frames, fps=FPS, crf=options.crf)
@@ -113,8 +122,24 @@ def write_cameras(output: Path, video: list[Camera], held_out: list[Camera], edi
     of_video = [{"file_path": "video.mp4", "frame_index": i} for i in range(len(video))]
     write_json(output / "transforms.json", views.transforms(video, of_video))
     for folder, cameras in (("held_out", held_out), ("edited", edited)):
-        of_folder = [{"file_path": f"{i:03d}.png"} for i in range(len(cameras))]
-        write_json(output / folder / "transforms.json", views.transforms(cameras, of_folder))
+        write_folder_cameras(output / folder, cameras)
+
+
+def write_folder_cameras(folder: Path, cameras: list[Camera]) -> None:
+    """Write the cameras of numbered pictures."""
+    from still_life import views
+
+    pictures = [{"file_path": f"{i:03d}.png"} for i in range(len(cameras))]
+    write_json(folder / "transforms.json", views.transforms(cameras, pictures))
+
+
+def write_slow_move(options: Options, scene: mi.Scene) -> None:
+    """Path-trace the slow camera move."""
+    from still_life import views
+
+    cameras = views.slow_cameras(options.slow, options.size)
+    write_folder_cameras(options.output, cameras)
+    write_pictures(options.output, render_views(options, scene, cameras, "slow", first_seed=3000))
 
 
 def picture(options: Options, scene: mi.Scene, camera: Camera, label: str, seed: int) -> NDArray[np.uint8]:

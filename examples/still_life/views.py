@@ -57,6 +57,16 @@ def other_cameras(count: int, size: int, *, seed: int, avoid: list[Camera], apar
     return cameras
 
 
+def slow_cameras(count: int, size: int) -> list[Camera]:
+    """A move of 0.4 degrees a frame at the height between the video's two passes, 9 degrees and more from both.
+
+    The first 24 frames stay there; later ones go on around the scene, past the video's cameras.
+    """
+    elevation_deg, step_deg = 35.0, 0.4
+    turn_deg = step_deg / np.cos(np.deg2rad(elevation_deg))
+    return [orbit_camera(-104.0 + turn_deg * i, elevation_deg, 2.45, TARGET, size) for i in range(count)]
+
+
 def transforms(cameras: list[Camera], frames: list[dict[str, Any]]) -> dict[str, Any]:
     """The nerfstudio `transforms.json` of cameras that share their intrinsics.
 
