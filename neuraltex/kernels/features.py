@@ -1,8 +1,9 @@
 """The decoder's input in one pass: texture pyramid times spherical harmonics, environment, mirror directions.
 
 Levels of a pyramid come as a tuple of `[H, W, C]` buffers with tuples of their sizes. A pixel's features are
-`channels` of the texture (or of the environment where no surface is seen); with `DIRECTIONAL` also nine harmonics of
-the view direction, nine of the mirror direction, what is mirrored there, and whether a surface is seen.
+`channels` of the texture, each level as far as `fade` shows it at the pixel's footprint (or of the environment where no
+surface is seen); with `DIRECTIONAL` also nine harmonics of the view direction, nine of the mirror direction, what is
+mirrored there, and whether a surface is seen.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import triton
 import triton.language as tl
 
 from neuraltex.kernels.lookup import (
+    fade,
     octahedron_place,
     octahedron_place_backward,
     sample,
@@ -79,12 +81,16 @@ def _mirror(dx, dy, dz, nx, ny, nz):
 
 
 @triton.jit
-def _sample_square(levels, heights, widths, u, v, channel, used, num_channels, num_levels: tl.constexpr):
+def _sample_square(
+    levels, heights, widths, fading, u, v, extent, channel, used, num_channels, num_levels: tl.constexpr
+):
     x, y = square_place(u, v, heights[0], widths[0])
     total = sample(levels[0], x, y, heights[0], widths[0], channel, used, num_channels, False)
+    total *= fade(extent, fading[0])[:, None]
     for k in tl.static_range(1, num_levels):
         x, y = square_place(u, v, heights[k], widths[k])
-        total += sample(levels[k], x, y, heights[k], widths[k], channel, used, num_channels, False)
+        level = sample(levels[k], x, y, heights[k], widths[k], channel, used, num_channels, False)
+        total += level * fade(extent, fading[k])[:, None]
     return total
 
 
@@ -110,32 +116,37 @@ def _sample_sphere(levels, sizes, s, t, channel, used, num_channels, num_levels:
 
 
 @triton.jit
-def _load_pixels(uv, dirs, normals, mask, pixel, active, DIRECTIONAL: tl.constexpr):
+def _load_pixels(uv, footprint, dirs, normals, mask, pixel, active, DIRECTIONAL: tl.constexpr):
     covered = tl.load(mask + pixel, mask=active, other=0) != 0
     u = tl.load(uv + pixel * 2, mask=covered, other=0.0)
     v = tl.load(uv + pixel * 2 + 1, mask=covered, other=0.0)
+    extent = tl.load(footprint + pixel, mask=covered, other=0.0)
     dx, dy, dz = load_vector(dirs, pixel, active)
     if DIRECTIONAL:
         nx, ny, nz = load_vector(normals, pixel, covered)
     else:
         nx, ny, nz = dx, dy, dz
-    return covered, u, v, dx, dy, dz, nx, ny, nz
+    return covered, u, v, extent, dx, dy, dz, nx, ny, nz
 
 
 @triton.jit
 def features_kernel(
-    uv, dirs, normals, mask, levels, heights, widths, sky_levels, sky_sizes, mirror_levels, mirror_sizes,
-    features, num_pixels, num_channels, mirror_channels, num_features,
+    uv, footprint, dirs, normals, mask, levels, heights, widths, fading, sky_levels, sky_sizes, mirror_levels,
+    mirror_sizes, features, num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
     CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Features `[pixels, num_features]`."""
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     active = pixel < num_pixels
-    covered, u, v, dx, dy, dz, nx, ny, nz = _load_pixels(uv, dirs, normals, mask, pixel, active, DIRECTIONAL)
+    covered, u, v, extent, dx, dy, dz, nx, ny, nz = _load_pixels(
+        uv, footprint, dirs, normals, mask, pixel, active, DIRECTIONAL
+    )
     channel = tl.arange(0, CHANNELS)
     exists = (channel < num_channels)[None, :]
-    texel = _sample_square(levels, heights, widths, u, v, channel, covered[:, None] & exists, num_channels, NUM_LEVELS)
+    texel = _sample_square(
+        levels, heights, widths, fading, u, v, extent, channel, covered[:, None] & exists, num_channels, NUM_LEVELS
+    )
     basis = _harmonics(dx, dy, dz)
     value = texel * _spread(basis, channel, FIRST_MODULATED, tl.full([1, CHANNELS], 1.0, tl.float32))
     if SKY_LEVELS > 0:
@@ -165,7 +176,7 @@ def features_kernel(
 
 @triton.jit
 def texels_backward_kernel(
-    uv, dirs, normals, mask, heights, widths, sky_sizes, mirror_sizes,
+    uv, footprint, dirs, normals, mask, heights, widths, fading, sky_sizes, mirror_sizes,
     grad, grad_levels, copies, grad_sky_levels, sky_copies, grad_mirror_levels, mirror_copies, scale_at,
     num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
@@ -175,7 +186,9 @@ def texels_backward_kernel(
     program = tl.program_id(0)
     pixel = program.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     active = pixel < num_pixels
-    covered, u, v, dx, dy, dz, nx, ny, nz = _load_pixels(uv, dirs, normals, mask, pixel, active, DIRECTIONAL)
+    covered, u, v, extent, dx, dy, dz, nx, ny, nz = _load_pixels(
+        uv, footprint, dirs, normals, mask, pixel, active, DIRECTIONAL
+    )
     scale = tl.load(scale_at)
     channel = tl.arange(0, CHANNELS)
     exists = (channel < num_channels)[None, :]
@@ -187,7 +200,8 @@ def texels_backward_kernel(
     for k in tl.static_range(NUM_LEVELS):
         x, y = square_place(u, v, heights[k], widths[k])
         to = grad_levels[k] + (program % copies[k]) * (heights[k] * widths[k] * num_channels)
-        scatter(to, x, y, heights[k], widths[k], channel, used, num_channels, to_texel, scale, False, EXACT)
+        shown = to_texel * fade(extent, fading[k])[:, None]
+        scatter(to, x, y, heights[k], widths[k], channel, used, num_channels, shown, scale, False, EXACT)
     if SKY_LEVELS > 0:
         s, t = octahedron_place(dx, dy, dz)
         used = (active & (covered == 0))[:, None] & exists
@@ -225,8 +239,8 @@ def _slope_sphere(levels, sizes, s, t, channel, used, num_channels, grad, num_le
 
 @triton.jit
 def inputs_backward_kernel(
-    uv, dirs, normals, mask, levels, heights, widths, sky_levels, sky_sizes, mirror_levels, mirror_sizes,
-    grad, grad_uv, grad_dirs, grad_normals,
+    uv, footprint, dirs, normals, mask, levels, heights, widths, fading, sky_levels, sky_sizes, mirror_levels,
+    mirror_sizes, grad, grad_uv, grad_dirs, grad_normals,
     num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
     CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, BLOCK: tl.constexpr,
@@ -234,7 +248,9 @@ def inputs_backward_kernel(
     """Gradients to UV, directions and normals."""
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     active = pixel < num_pixels
-    covered, u, v, dx, dy, dz, nx, ny, nz = _load_pixels(uv, dirs, normals, mask, pixel, active, DIRECTIONAL)
+    covered, u, v, extent, dx, dy, dz, nx, ny, nz = _load_pixels(
+        uv, footprint, dirs, normals, mask, pixel, active, DIRECTIONAL
+    )
     channel = tl.arange(0, CHANNELS)
     exists = (channel < num_channels)[None, :]
     came = grad + pixel[:, None] * num_features
@@ -247,11 +263,12 @@ def inputs_backward_kernel(
     for k in tl.static_range(NUM_LEVELS):
         x, y = square_place(u, v, heights[k], widths[k])
         gx, gy = slope(levels[k], x, y, heights[k], widths[k], channel, used, num_channels, to_texel, False)
-        grad_u += tl.where((x > 0) & (x < widths[k] - 1), gx * widths[k], 0.0)
-        grad_v -= tl.where((y > 0) & (y < heights[k] - 1), gy * heights[k], 0.0)
+        weight = fade(extent, fading[k])
+        grad_u += tl.where((x > 0) & (x < widths[k] - 1), weight * gx * widths[k], 0.0)
+        grad_v -= tl.where((y > 0) & (y < heights[k] - 1), weight * gy * heights[k], 0.0)
     tl.store(grad_uv + pixel * 2, grad_u, mask=active)
     tl.store(grad_uv + pixel * 2 + 1, grad_v, mask=active)
-    texel = _sample_square(levels, heights, widths, u, v, channel, used, num_channels, NUM_LEVELS)
+    texel = _sample_square(levels, heights, widths, fading, u, v, extent, channel, used, num_channels, NUM_LEVELS)
     gx, gy, gz = _harmonics_backward(dx, dy, dz, _columns(on_surface * texel, channel, FIRST_MODULATED))
     if SKY_LEVELS > 0:
         s, t = octahedron_place(dx, dy, dz)

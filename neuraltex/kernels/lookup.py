@@ -8,6 +8,9 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+# As in `neuraltex.shading.texture`.
+FADES, GONE = tl.constexpr(1.5), tl.constexpr(3.0)
+
 
 @triton.jit
 def square_place(u, v, height, width):
@@ -15,6 +18,13 @@ def square_place(u, v, height, width):
     x = tl.minimum(tl.maximum(u * width - 0.5, 0.0), (width - 1).to(tl.float32))
     y = tl.minimum(tl.maximum((1.0 - v) * height - 0.5, 0.0), (height - 1).to(tl.float32))
     return x, y
+
+
+@triton.jit
+def fade(footprint, size):
+    """How much of a level pixels are shown, as `neuraltex.shading.texture.fade`; all of it where `size` is 0."""
+    ramp = tl.minimum(tl.maximum((GONE - footprint * size) / (GONE - FADES), 0.0), 1.0)
+    return ramp * ramp * (3.0 - 2.0 * ramp)
 
 
 @triton.jit

@@ -5,7 +5,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from neuraltex.kernels.triangles import edge_functions, load_corners, load_vector
+from neuraltex.kernels.triangles import edge_functions, edge_slopes, load_corners, load_vector
 
 
 @triton.jit
@@ -41,7 +41,7 @@ def _load_uv(verts_uv, row, active):
 @triton.jit
 def surface_kernel(
     words, projected, faces, verts_uv, faces_uv, normals, faces_normals,
-    pix_to_face, bary, zbuf, uv, normal_map, mask,
+    pix_to_face, bary, zbuf, uv, normal_map, footprint, mask,
     num_pixels, num_verts, width, height,
     UV: tl.constexpr, NORMALS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -64,8 +64,20 @@ def surface_kernel(
         u0, v0 = _load_uv(verts_uv, tl.load(faces_uv + face * 3, mask=seen, other=0), seen)
         u1, v1 = _load_uv(verts_uv, tl.load(faces_uv + face * 3 + 1, mask=seen, other=0), seen)
         u2, v2 = _load_uv(verts_uv, tl.load(faces_uv + face * 3 + 2, mask=seen, other=0), seen)
-        tl.store(uv + pixel * 2, b0 * u0 + b1 * u1 + b2 * u2, mask=active)
-        tl.store(uv + pixel * 2 + 1, b0 * v0 + b1 * v1 + b2 * v2, mask=active)
+        u, v = b0 * u0 + b1 * u1 + b2 * u2, b0 * v0 + b1 * v1 + b2 * v2
+        tl.store(uv + pixel * 2, u, mask=active)
+        tl.store(uv + pixel * 2 + 1, v, mask=active)
+        right0, right1, right2, down0, down1, down2 = edge_slopes(
+            x0, y0, z0, x1, y1, z1, x2, y2, z2, center_x, center_y
+        )
+        u0, u1, u2, v0, v1, v2 = u0 - u, u1 - u, u2 - u, v0 - v, v1 - v, v2 - v
+        ux, uy = right0 * u0 + right1 * u1 + right2 * u2, down0 * u0 + down1 * u1 + down2 * u2
+        vx, vy = right0 * v0 + right1 * v1 + right2 * v2, down0 * v0 + down1 * v1 + down2 * v2
+        ux, uy, vx, vy = ux * scale, uy * scale, vx * scale, vy * scale
+        # The larger singular value of the Jacobian.
+        squares, area = ux * ux + uy * uy + vx * vx + vy * vy, ux * vy - uy * vx
+        longest = 0.5 * (squares + tl.sqrt(tl.maximum(squares * squares - 4.0 * area * area, 0.0)))
+        tl.store(footprint + pixel, tl.where(seen, tl.sqrt(longest), 0.0), mask=active)
     if NORMALS:
         nx0, ny0, nz0 = load_vector(normals, tl.load(faces_normals + face * 3, mask=seen, other=0), seen)
         nx1, ny1, nz1 = load_vector(normals, tl.load(faces_normals + face * 3 + 1, mask=seen, other=0), seen)

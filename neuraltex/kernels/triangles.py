@@ -40,6 +40,18 @@ def edge_functions(x0, y0, z0, x1, y1, z1, x2, y2, z2, center_x, center_y):
 
 
 @triton.jit
+def edge_slopes(x0, y0, z0, x1, y1, z1, x2, y2, z2, center_x, center_y):
+    """How they grow to the right, then downwards, as `neuraltex.raster.projection.edge_slopes`."""
+    q0x, q0y = x0 - center_x * z0, y0 - center_y * z0
+    q1x, q1y = x1 - center_x * z1, y1 - center_y * z1
+    q2x, q2y = x2 - center_x * z2, y2 - center_y * z2
+    return (
+        z2 * q1y - z1 * q2y, z0 * q2y - z2 * q0y, z1 * q0y - z0 * q1y,
+        z1 * q2x - z2 * q1x, z2 * q0x - z0 * q2x, z0 * q1x - z1 * q0x,
+    )  # fmt: skip
+
+
+@triton.jit
 def edge_direction(xj, yj, zj, xk, yk, zk):
     """Whether the edge function grows to the right, or downwards where it is constant to the right."""
     right = yj * zk - zj * yk

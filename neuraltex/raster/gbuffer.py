@@ -14,6 +14,7 @@ from neuraltex.cameras.camera import Camera
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster.backends import pick_backend
 from neuraltex.raster.fragments import Fragments
+from neuraltex.raster.projection import edge_functions, edge_slopes, project_homogeneous
 from neuraltex.raster.rasterize import NEAR, check_arguments, rasterize, scatter_pixels
 
 
@@ -26,6 +27,7 @@ class GBuffer:
         ray_dirs: `[B, H, W, 3]` unit vectors from the camera through each pixel, world axes, on the background too.
         normals: `[B, H, W, 3]` unit interpolated normals, world axes, as the mesh has them (not turned to the camera).
         depth: `[B, H, W]` camera-space z, scene units.
+        footprint: `[B, H, W]` extent of a pixel in texture coordinates, across which it is longest; without gradient.
         mask: `[B, H, W]` true where a face is seen.
         face_part_ids: `[F]` int64 index into the mesh's part names, a face.
         fragments: what the other buffers were interpolated with.
@@ -35,6 +37,7 @@ class GBuffer:
     ray_dirs: Float[Tensor, "B H W 3"]
     normals: Float[Tensor, "B H W 3"]
     depth: Float[Tensor, "B H W"]
+    footprint: Float[Tensor, "B H W"]
     mask: Bool[Tensor, "B H W"]
     face_part_ids: Int[Tensor, "F"]
     fragments: Fragments
@@ -63,7 +66,7 @@ def concatenate(gbuffers: Sequence[GBuffer]) -> GBuffer:
     """
     if len(gbuffers) == 1:
         return gbuffers[0]
-    names = ("uv", "ray_dirs", "normals", "depth", "mask")
+    names = ("uv", "ray_dirs", "normals", "depth", "footprint", "mask")
     buffers = {name: torch.cat([getattr(gbuffer, name) for gbuffer in gbuffers]) for name in names}
     parts = [gbuffer.fragments for gbuffer in gbuffers]
     fragments = Fragments(*(torch.cat([getattr(p, name) for p in parts]) for name in ("pix_to_face", "bary", "zbuf")))
@@ -100,12 +103,13 @@ def _fused_gbuffer(mesh: Mesh, cameras: Camera, near: float) -> GBuffer:
     projected = triton_backend.project(mesh.verts, cameras)
     words = triton_backend.visible_words(projected.detach(), mesh.faces, cameras.height, cameras.width, near)
     buffers = triton_backend.interpolate_surface(projected, words, mesh.faces, mesh)
-    pix_to_face, bary, zbuf, uv, normals, mask = buffers
+    pix_to_face, bary, zbuf, uv, normals, footprint, mask = buffers
     return GBuffer(
         uv=uv,
         ray_dirs=triton_backend.ray_dirs(cameras),
         normals=normals,
         depth=zbuf,
+        footprint=footprint,
         mask=mask,
         face_part_ids=mesh.part_ids,
         fragments=Fragments(pix_to_face, bary, zbuf),
@@ -135,10 +139,41 @@ def interpolate_gbuffer(mesh: Mesh, cameras: Camera, fragments: Fragments) -> GB
         ray_dirs=cameras.ray_dirs(),
         normals=scatter_pixels(normals, pixel, shape),
         depth=fragments.zbuf,
+        footprint=scatter_pixels(_footprints(mesh, cameras, pixel, face), pixel, shape),
         mask=mask,
         face_part_ids=mesh.part_ids,
         fragments=fragments,
     )
+
+
+@torch.no_grad()
+def _footprints(mesh: Mesh, cameras: Camera, pixel: Int[Tensor, "M"], face: Int[Tensor, "M"]) -> Float[Tensor, "M"]:
+    """Lengths in texture coordinates of the longest step of one pixel on the faces seen there.
+
+    Args:
+        mesh: the scene's flat buffers.
+        cameras: a batch `[B]`.
+        pixel: `[M]` flat indices into `[B, H, W]`.
+        face: `[M]` what is seen there.
+
+    Source: P. Heckbert, "Fundamentals of Texture Mapping and Image Warping", 1989, section 3.5: the larger singular
+    value of the mapping's Jacobian.
+    """
+    height, width = cameras.height, cameras.width
+    projected = project_homogeneous(mesh.verts, cameras.to(mesh.verts.dtype))
+    view = pixel.div(height * width, rounding_mode="floor")
+    corners = projected[view[:, None], mesh.faces[face]]
+    column = (pixel % width).to(corners.dtype) + 0.5
+    row = (pixel.div(width, rounding_mode="floor") % height).to(corners.dtype) + 0.5
+    x, y, z = corners.permute(2, 1, 0)
+    edges = torch.stack(edge_functions(x, y, z, column, row))
+    total = edges.sum(0)
+    uv = mesh.verts_uv[mesh.faces_uv[face]].permute(2, 1, 0)
+    away = uv - (uv * edges).sum(1, keepdim=True) / total
+    right, down = ((slopes * away).sum(1) / total for slopes in edge_slopes(x, y, z, column, row))
+    squares = right.square().sum(0) + down.square().sum(0)
+    area = right[0] * down[1] - right[1] * down[0]
+    return (0.5 * (squares + (squares.square() - 4 * area.square()).clamp(min=0).sqrt())).sqrt()
 
 
 def interpolate(

@@ -59,6 +59,27 @@ def edge_functions(
     return q1x * q2y - q1y * q2x, q2x * q0y - q2y * q0x, q0x * q1y - q0y * q1x
 
 
+def edge_slopes(
+    x: Float[Tensor, "3 N"],
+    y: Float[Tensor, "3 N"],
+    z: Float[Tensor, "3 N"],
+    column: Float[Tensor, "N"],
+    row: Float[Tensor, "N"],
+) -> tuple[Float[Tensor, "3 N"], Float[Tensor, "3 N"]]:
+    """How the three edge functions grow from a pixel to the next column and to the next row; they are linear in both.
+
+    Args:
+        x, y, z: `[3, N]` homogeneous pixels of the corners.
+        column, row: `[N]` pixel centres.
+
+    Differentiable in: x, y, z.
+    """
+    qx, qy = x - column * z, y - row * z
+    # The corners after and before each one.
+    after, before = [1, 2, 0], [2, 0, 1]
+    return z[before] * qy[after] - z[after] * qy[before], z[after] * qx[before] - z[before] * qx[after]
+
+
 def barycentrics(
     corners: Float[Tensor, "M 3 3"], column: Float[Tensor, "M"], row: Float[Tensor, "M"]
 ) -> tuple[Float[Tensor, "M 3"], Float[Tensor, "M"]]:

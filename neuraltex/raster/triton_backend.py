@@ -152,13 +152,13 @@ class _Surface(torch.autograd.Function):
         if mesh is not None:
             faces_uv, faces_normals = compact(mesh.faces_uv), compact(mesh.faces_normals)
             outputs += [projected.new_empty(*words.shape, 2), projected.new_empty(*words.shape, 3)]
-            outputs += [torch.empty_like(words, dtype=torch.bool)]
+            outputs += [projected.new_empty(words.shape), torch.empty_like(words, dtype=torch.bool)]
         # A buffer that is not asked for is never written: any pointer stands in for it.
-        uv, normal_map, mask = outputs[3:] if mesh is not None else (zbuf, zbuf, zbuf)
+        uv, normal_map, footprint, mask = outputs[3:] if mesh is not None else (zbuf, zbuf, zbuf, zbuf)
         with torch.cuda.device_of(words):
             surface.surface_kernel[(-(-words.numel() // PIXELS_A_PROGRAM),)](
                 words, projected, faces, verts_uv, faces_uv, normals, faces_normals,
-                pix_to_face, bary, zbuf, uv, normal_map, mask,
+                pix_to_face, bary, zbuf, uv, normal_map, footprint, mask,
                 words.numel(), projected.shape[1], width, height,
                 UV=mesh is not None, NORMALS=mesh is not None, BLOCK=PIXELS_A_PROGRAM,
             )  # fmt: skip
@@ -221,7 +221,7 @@ def interpolate_surface(
 
     Returns:
         `pix_to_face` `[B, H, W]`, `bary` `[B, H, W, 3]`, `zbuf` `[B, H, W]`; with `mesh` also `uv` `[B, H, W, 2]`,
-        `normals` `[B, H, W, 3]`, `mask` `[B, H, W]`.
+        `normals` `[B, H, W, 3]`, `footprint` and `mask` `[B, H, W]`.
 
     Differentiable in: projected, mesh.verts_uv, mesh.normals.
     """

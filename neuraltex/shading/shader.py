@@ -19,7 +19,7 @@ from neuraltex.shading.detail import Detail
 from neuraltex.shading.gloss import GLOSS, facing_of, glossed
 from neuraltex.shading.spherical_harmonics import sh_basis
 from neuraltex.shading.surroundings import CHANNELS as AROUND_CHANNELS
-from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture
+from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture, fading_sizes
 
 # The channels that the paper multiplies by the nine functions of the view direction; the first three stay colour.
 MODULATED = slice(3, 12)
@@ -49,6 +49,8 @@ class ShadingConfig:
         interreflections: see the rest of the scene in mirror directions: the colour of what is there, and how much of
             the view it blocks, for "default". None for yes where the mesh does not move. Textures then tell how much
             is mirrored, and the network only what is missing.
+        fade_levels: leave levels of the texture out where their texels are smaller than a pixel, so that things seen
+            from afar neither shimmer nor change. None for yes.
         detail: learn what shows in some states of a moving mesh only, by the numbers that its motion tells of each
             frame, such as expression coefficients. Where each state is seen in few frames it learns those frames.
         detail_size: texels along each side of that.
@@ -70,6 +72,7 @@ class ShadingConfig:
     environment_size: int = 128
     reflection_size: int = 32
     interreflections: bool | None = None
+    fade_levels: bool | None = None
     detail: bool = False
     detail_size: int = 128
     detail_bases: int = 8
@@ -175,7 +178,7 @@ class Shader(nn.Module):
         if pick_stages(backend, gbuffer.uv) == "triton":
             return self._fused_features(gbuffer, more, around)
         covered = gbuffer.mask[:, None]
-        texels = self.texture(gbuffer.uv, more)
+        texels = self.texture(gbuffer.uv, more, gbuffer.footprint if self.config.fade_levels else None)
         view_dirs = gbuffer.view_dirs
         view_basis = sh_basis(view_dirs).permute(0, 3, 1, 2)
         before, modulated, after = texels[:, :3], texels[:, MODULATED], texels[:, MODULATED.stop :]
@@ -208,8 +211,12 @@ class Shader(nn.Module):
             tuple(texture.levels) if texture is not None else () for texture in (self.environment, self.reflections)
         )
         room = 0 if around is None else AROUND_CHANNELS
-        pyramids = Pyramids((*self.texture.levels, *more), sky, mirror, room)
-        features = surface_features(gbuffer.uv, gbuffer.ray_dirs, gbuffer.normals, gbuffer.mask, pyramids)
+        fades = bool(self.config.fade_levels)
+        levels = (*(self.texture.bands() if fades else self.texture.levels), *more)
+        fading = fading_sizes(levels, len(self.texture.levels)) if fades else (0,) * len(levels)
+        pyramids = Pyramids(levels, fading, sky, mirror, room)
+        buffers = (gbuffer.uv, gbuffer.footprint, gbuffer.ray_dirs, gbuffer.normals, gbuffer.mask)
+        features = surface_features(*buffers, pyramids)
         if around is not None:
             first = pyramids.used_features
             features[..., first : first + room] = around

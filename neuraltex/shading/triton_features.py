@@ -28,6 +28,7 @@ class Pyramids:
 
     Args:
         texture: levels `[1, C, H, W]` on the unit square.
+        fading: of each of them, the texels along it where it fades by pixels' footprints, 0 where it does not.
         sky: levels `[1, C, S, S]` on the octahedron, looked up where no surface is seen; empty for none.
         mirror: levels `[1, M, S, S]` on the octahedron, looked up in mirror directions; empty for none, and then no
             directional features either.
@@ -35,6 +36,7 @@ class Pyramids:
     """
 
     texture: tuple[Tensor, ...]
+    fading: tuple[int, ...]
     sky: tuple[Tensor, ...]
     mirror: tuple[Tensor, ...]
     room: int = 0
@@ -47,7 +49,8 @@ class Pyramids:
     def split(self, levels: Sequence[Tensor]) -> Pyramids:
         """Others in the place of the levels of `all`."""
         first, second = len(self.texture), len(self.texture) + len(self.sky)
-        return Pyramids(tuple(levels[:first]), tuple(levels[first:second]), tuple(levels[second:]), self.room)
+        parts = (tuple(levels[:first]), self.fading, tuple(levels[first:second]), tuple(levels[second:]))
+        return Pyramids(*parts, self.room)
 
     @property
     def num_features(self) -> int:
@@ -95,6 +98,7 @@ class _Features(torch.autograd.Function):
     def forward(
         ctx: Any,
         uv: Tensor,
+        footprint: Tensor,
         dirs: Tensor,
         normals: Tensor,
         mask: Tensor,
@@ -103,7 +107,7 @@ class _Features(torch.autograd.Function):
         *levels: Tensor,
     ) -> Tensor:
         pyramids = like.split(levels)
-        uv, dirs, normals, mask = uv.contiguous(), dirs.contiguous(), normals.contiguous(), mask.contiguous()
+        pixels = tuple(buffer.contiguous() for buffer in (uv, footprint, dirs, normals, mask))
         rows = [_rows(part, uv) for part in (pyramids.texture, pyramids.sky, pyramids.mirror)]
         heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
         features = uv.new_empty(*mask.shape, pyramids.num_features)
@@ -112,32 +116,32 @@ class _Features(torch.autograd.Function):
         mirror_channels = pyramids.mirror[0].shape[1] if pyramids.mirror else 0
         with torch.cuda.device_of(uv):
             kernels.features_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
-                uv, dirs, normals, mask, rows[0], heights, widths, rows[1], sky_sizes, rows[2], mirror_sizes,
+                *pixels, rows[0], heights, widths, like.fading, rows[1], sky_sizes, rows[2], mirror_sizes,
                 features, mask.numel(), channels, mirror_channels, pyramids.num_features, **settings,
             )  # fmt: skip
-        ctx.save_for_backward(uv, dirs, normals, mask, *levels)
+        ctx.save_for_backward(*pixels, *levels)
         ctx.like, ctx.exact = like, exact
         return features
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        uv, dirs, normals, mask, *levels = ctx.saved_tensors
+        uv, footprint, dirs, normals, mask, *levels = ctx.saved_tensors
+        pixels = (uv, footprint, dirs, normals, mask)
         pyramids = ctx.like.split(levels)
         grad = grad.contiguous()
         needs = ctx.needs_input_grad
-        inputs: tuple[Tensor | None, ...] = (None, None, None)
-        if any(needs[:3]):
-            inputs = _inputs_backward(uv, dirs, normals, mask, pyramids, grad)
+        grad_uv, grad_dirs, grad_normals = None, None, None
+        if needs[0] or any(needs[2:4]):
+            grad_uv, grad_dirs, grad_normals = _inputs_backward(pixels, pyramids, grad)
         texels: tuple[Tensor | None, ...] = (None,) * len(levels)
-        if any(needs[6:]):
-            texels = _texels_backward(uv, dirs, normals, mask, pyramids, grad, exact=ctx.exact)
-        return *inputs, None, None, None, *texels
+        if any(needs[7:]):
+            texels = _texels_backward(pixels, pyramids, grad, exact=ctx.exact)
+        return grad_uv, None, grad_dirs, grad_normals, None, None, None, *texels
 
 
-def _inputs_backward(
-    uv: Tensor, dirs: Tensor, normals: Tensor, mask: Tensor, pyramids: Pyramids, grad: Tensor
-) -> tuple[Tensor, ...]:
+def _inputs_backward(pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor) -> tuple[Tensor, ...]:
+    uv, _, dirs, normals, mask = pixels
     rows = [_rows(part, uv) for part in (pyramids.texture, pyramids.sky, pyramids.mirror)]
     heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
     settings = pyramids.settings()
@@ -145,7 +149,7 @@ def _inputs_backward(
     grads = torch.empty_like(uv), torch.empty_like(dirs), torch.zeros_like(normals)
     with torch.cuda.device_of(uv):
         kernels.inputs_backward_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
-            uv, dirs, normals, mask, rows[0], heights, widths, rows[1], sky_sizes, rows[2], mirror_sizes,
+            *pixels, rows[0], heights, widths, pyramids.fading, rows[1], sky_sizes, rows[2], mirror_sizes,
             grad, *grads, mask.numel(), pyramids.texture[0].shape[1], mirror_channels, pyramids.num_features,
             **settings,
         )  # fmt: skip
@@ -153,8 +157,9 @@ def _inputs_backward(
 
 
 def _texels_backward(
-    uv: Tensor, dirs: Tensor, normals: Tensor, mask: Tensor, pyramids: Pyramids, grad: Tensor, *, exact: bool
+    pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor, *, exact: bool
 ) -> tuple[Tensor, ...]:
+    uv, mask = pixels[0], pixels[-1]
     dtype = torch.int64 if exact else torch.float32
     copies = [min(max(SPREAD_TEXELS // level[0, 0].numel(), 1), MOST_COPIES) for level in pyramids.all]
     sums = pyramids.split(
@@ -172,7 +177,7 @@ def _texels_backward(
     mirror_channels = pyramids.mirror[0].shape[1] if pyramids.mirror else 0
     with torch.cuda.device_of(uv):
         kernels.texels_backward_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
-            uv, dirs, normals, mask, heights, widths, sky_sizes, mirror_sizes,
+            *pixels, heights, widths, pyramids.fading, sky_sizes, mirror_sizes,
             grad, sums.texture, tuple(copies[:first]), sums.sky or (uv,), tuple(copies[first:second]) or (1,),
             sums.mirror or (uv,), tuple(copies[second:]) or (1,), scale,
             mask.numel(), pyramids.texture[0].shape[1], mirror_channels, pyramids.num_features,
@@ -189,6 +194,7 @@ def _texels_backward(
 
 def surface_features(
     uv: Float[Tensor, "B H W 2"],
+    footprint: Float[Tensor, "B H W"],
     dirs: Float[Tensor, "B H W 3"],
     normals: Float[Tensor, "B H W 3"],
     mask: Tensor,
@@ -200,6 +206,7 @@ def surface_features(
 
     Args:
         uv: `[B, H, W, 2]`, v up.
+        footprint: `[B, H, W]` extent of each pixel in texture coordinates.
         dirs: `[B, H, W, 3]` unit, world, camera to surface or background.
         normals: `[B, H, W, 3]` unit, world.
         mask: `[B, H, W]` true where a surface is seen.
@@ -213,4 +220,4 @@ def surface_features(
 
     Differentiable in: uv, dirs, normals, the texels.
     """
-    return _Features.apply(uv, dirs, normals, mask, pyramids, deterministic, *pyramids.all)
+    return _Features.apply(uv, footprint, dirs, normals, mask, pyramids, deterministic, *pyramids.all)

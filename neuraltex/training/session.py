@@ -215,6 +215,8 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
     config = replace(
         config, training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices))
     )
+    if config.shading.fade_levels is None:
+        config = replace(config, shading=replace(config.shading, fade_levels=True))
     motion = load_motion(source, capture, scene)
     config = replace(config, shading=_for_motion(config.shading, motion))
     if config.shading.texture_size is None:

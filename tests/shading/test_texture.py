@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuraltex.shading import EnvironmentTexture, NeuralTexture, direction_to_square
+from neuraltex.shading.texture import fade, fading_sizes
 
 
 def random_texture(height: int, width: int, **sizes: int) -> NeuralTexture:
@@ -68,6 +69,82 @@ def test_levels_halve_start_at_zero_and_decay_most_where_finest():
     assert decay == sorted(decay, reverse=True)
     assert decay[-1] == 0.0
     assert decay[0] == 1.0
+
+
+def test_levels_fade_where_their_texels_are_smaller_than_a_pixel():
+    footprint = torch.tensor([0.0, 1.5, 2.25, 3.0, 50.0], dtype=torch.float64) / 20
+    # measured 1e-16
+    torch.testing.assert_close(fade(footprint, 20), torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0]).double(), atol=1e-9, rtol=0)
+    texture = random_texture(12, 20, channels=3, num_levels=3)
+    detail = torch.randn(1, 3, 6, 4, dtype=torch.float64)
+    sizes = fading_sizes((*texture.levels, detail), 3)
+    assert sizes == (20, 10, 0, 6)  # the coarsest of the pyramid stays at any distance
+    assert (fade(footprint, 0) == 1).all()
+
+
+def test_a_faded_lookup_is_the_weighted_sum_of_bands():
+    torch.manual_seed(3)
+    texture = random_texture(12, 20, channels=3, num_levels=3)
+    uv = torch.rand(1, 4, 6, 2, dtype=torch.float64)
+    footprint = torch.rand(1, 4, 6, dtype=torch.float64) * 0.3
+    values, expected = texture(uv, (), footprint), 0.0
+    for band, size in zip(texture.bands(), (20, 10, 0), strict=True):
+        alone = NeuralTexture(*band.shape[2:], channels=3, num_levels=1).double()
+        alone.levels[0].data.copy_(band)
+        expected = expected + alone(uv) * fade(footprint, size)[:, None]
+    # measured 9e-16
+    torch.testing.assert_close(values, expected, atol=1e-12, rtol=0)
+    assert (values - texture(uv)).abs().max() > 0.5
+
+
+def test_bands_hold_the_same_texture_and_no_mean():
+    """Wherever the mean was learned, from afar it is seen whole."""
+    torch.manual_seed(4)
+    texture = random_texture(16, 24, channels=3, num_levels=2)
+    with torch.no_grad():
+        texture.levels[0].add_(0.7)
+    bands = texture.bands()
+    assert [band.shape for band in bands] == [level.shape for level in texture.levels]
+    means = torch.stack([band.mean(dim=(2, 3)) for band in bands[:-1]])
+    assert means.abs().max() < 0.02  # measured 4e-3, from the border; 0.7 in the levels
+    middles = (torch.stack(torch.meshgrid(torch.arange(24), torch.arange(16), indexing="xy"), -1) + 0.5).double()
+    uv = (middles / torch.tensor([24, 16]))[None]
+    alone = NeuralTexture(16, 24, channels=3, num_levels=2).double()
+    for level, band in zip(alone.levels, bands, strict=True):
+        level.data.copy_(band)
+    # measured 9e-16
+    torch.testing.assert_close(alone(uv), texture(uv), atol=1e-12, rtol=0)
+
+
+def test_kept_bands_are_those_made_anew():
+    texture = random_texture(8, 8, channels=2, num_levels=2)
+    expected = texture.bands()
+    texture.keep_bands()
+    for kept, band in zip(texture.bands(), expected, strict=True):
+        assert torch.equal(kept, band)
+        assert not kept.requires_grad
+    assert texture.bands()[0] is texture.bands()[0]
+    assert texture.float().bands()[0].dtype == torch.float32  # moved or cast, they are made anew
+
+
+def test_gradients_of_a_faded_lookup_reach_uv_and_each_level_by_its_band():
+    torch.manual_seed(5)
+    texture = random_texture(8, 12, channels=3, num_levels=3)
+    uv = (torch.rand(1, 3, 4, 2, dtype=torch.float64) * 0.8 + 0.1).requires_grad_()
+    footprint = torch.rand(1, 3, 4, dtype=torch.float64) * 0.4
+    bands = [band.detach().clone().requires_grad_() for band in texture.bands()]
+    texture(uv, (), footprint).sin().sum().backward()
+
+    def lookup(uv, *values):
+        kept = NeuralTexture(8, 12, channels=3, num_levels=3)
+        kept._kept_bands = values
+        return kept(uv, (), footprint)
+
+    assert torch.autograd.gradcheck(lookup, (uv, *bands))
+    lookup(uv.detach(), *bands).sin().sum().backward()
+    for level, band in zip(texture.levels, bands, strict=True):
+        # measured 2e-16
+        torch.testing.assert_close(level.grad, band.grad, atol=1e-12, rtol=0)
 
 
 def test_the_environment_has_no_seam():

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 from neuraltex.shading import EnvironmentTexture, NeuralTexture, sh_basis
 
 pytest.importorskip("triton", reason="needs Triton")
+from neuraltex.shading.texture import fading_sizes
 from neuraltex.shading.triton_features import Pyramids, surface_features
 
 # The interpreter computes with numpy, which warns where a GPU quietly yields what is not a number.
@@ -21,7 +22,9 @@ def _inputs(shape=(3, 7, 9)):
     uv = torch.rand(*shape, 2, generator=generator) * 1.2 - 0.1  # some beyond the border
     dirs, normals = (normalize(torch.randn(*shape, 3, generator=generator), dim=-1) for _ in range(2))
     mask = torch.rand(shape, generator=generator) < 0.7
-    return [t.to(DEVICE) for t in (uv, dirs, normals, mask)]
+    # From pixels that see every level whole to such that see the coarsest alone.
+    footprint = torch.rand(shape, generator=generator) * 0.4
+    return [t.to(DEVICE) for t in (uv, footprint, dirs, normals, mask)]
 
 
 def _textures(channels: int, num_levels: int, *, sky: bool, mirror: bool):
@@ -35,9 +38,9 @@ def _textures(channels: int, num_levels: int, *, sky: bool, mirror: bool):
     return [texture.to(DEVICE) if texture is not None else None for texture in textures]
 
 
-def ref_features(uv, dirs, normals, mask, texture, sky, mirror):
+def ref_features(uv, footprint, dirs, normals, mask, texture, sky, mirror):
     """The same features, one thing after the other."""
-    texels, basis = texture(uv), sh_basis(dirs).permute(0, 3, 1, 2)
+    texels, basis = texture(uv, (), footprint), sh_basis(dirs).permute(0, 3, 1, 2)
     surface = torch.cat([texels[:, :3], texels[:, 3:12] * basis, texels[:, 12:]], dim=1)
     behind = sky(dirs) if sky is not None else torch.zeros_like(surface)
     features = torch.where(mask[:, None], surface, behind)
@@ -48,9 +51,11 @@ def ref_features(uv, dirs, normals, mask, texture, sky, mirror):
     return features.permute(0, 2, 3, 1)
 
 
-def _kernel_features(uv, dirs, normals, mask, texture, sky, mirror, **options):
-    levels = [tuple(part.levels) if part is not None else () for part in (texture, sky, mirror)]
-    return surface_features(uv, dirs, normals, mask, Pyramids(*levels), **options)
+def _kernel_features(uv, footprint, dirs, normals, mask, texture, sky, mirror, **options):
+    far = [tuple(part.levels) if part is not None else () for part in (sky, mirror)]
+    bands = texture.bands()
+    pyramids = Pyramids(bands, fading_sizes(bands, len(bands)), *far)
+    return surface_features(uv, footprint, dirs, normals, mask, pyramids, **options)
 
 
 @pytest.mark.parametrize(
@@ -59,10 +64,10 @@ def _kernel_features(uv, dirs, normals, mask, texture, sky, mirror, **options):
 def test_values_and_gradients_equal_those_of_plain_torch(channels, num_levels, sky, mirror):
     results = []
     for function in (ref_features, _kernel_features):
-        uv, dirs, normals, mask = _inputs()
+        uv, footprint, dirs, normals, mask = _inputs()
         leaves = [t.requires_grad_() for t in (uv, dirs, normals)]
         textures = _textures(channels, num_levels, sky=sky, mirror=mirror)
-        features = function(*leaves, mask, *textures)
+        features = function(uv, footprint, dirs, normals, mask, *textures)
         num_features = channels + (2 * 9 + 5 + 1 if mirror else 0)
         assert not features[..., num_features:].any()
         features = features[..., :num_features]
@@ -79,17 +84,17 @@ def test_values_and_gradients_equal_those_of_plain_torch(channels, num_levels, s
 
 
 def test_texels_may_be_bfloat16():
-    uv, dirs, normals, mask = _inputs()
+    inputs = _inputs()
     textures = _textures(16, 3, sky=True, mirror=True)
     rounded = _textures(16, 3, sky=True, mirror=True)
     for texture in rounded:
         texture.to(torch.bfloat16)
-    found = _kernel_features(uv, dirs, normals, mask, *rounded)
+    found = _kernel_features(*inputs, *rounded)
     for texture in textures:
         for level in texture.levels:
             level.data = level.data.bfloat16().float()
     # The same texels: bfloat16 is how they are stored, not how they are summed. Measured 2e-6.
-    torch.testing.assert_close(found, _kernel_features(uv, dirs, normals, mask, *textures), atol=2e-5, rtol=0)
+    torch.testing.assert_close(found, _kernel_features(*inputs, *textures), atol=2e-5, rtol=0)
     found.square().sum().backward()
     assert rounded[0].levels[0].grad.dtype == torch.bfloat16
 
@@ -97,12 +102,12 @@ def test_texels_may_be_bfloat16():
 def test_fixed_point_gradients_are_those_of_floats_and_the_same_in_any_order():
     grads = []
     for order, exact in ((slice(None), False), (slice(None), True), (None, True)):
-        uv, dirs, normals, mask = _inputs((1, 8, 8))
+        uv, footprint, dirs, normals, mask = _inputs((1, 8, 8))
         uv = uv * 0.05 + 0.4  # many pixels a texel
         if order is None:  # the same pixels from last to first
-            uv, dirs, normals, mask = (t.flip(1, 2) for t in (uv, dirs, normals, mask))
+            uv, footprint, dirs, normals, mask = (t.flip(1, 2) for t in (uv, footprint, dirs, normals, mask))
         textures = _textures(16, 3, sky=True, mirror=True)
-        features = _kernel_features(uv, dirs, normals, mask, *textures, deterministic=exact)
+        features = _kernel_features(uv, footprint, dirs, normals, mask, *textures, deterministic=exact)
         weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(7)).to(DEVICE)
         (features * (weights if order is not None else weights.flip(1, 2))).sum().backward()
         grads.append([level.grad for texture in textures for level in texture.levels])
