@@ -23,6 +23,7 @@ from neuraltex.raster import opposite_corners
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training.checkpoint import load_parameters, load_tensors, save_tensors
 from neuraltex.training.config import TrainingConfig
+from neuraltex.training.packing import pack, unpack
 from neuraltex.training.session import learn
 
 MODEL_FILE = "model.safetensors"
@@ -97,12 +98,12 @@ class Paper(Contender):
             seed=task.run.config.seed,
             moving=task.moving,
         )
-        save_tensors(folder / MODEL_FILE, dict(trainer.averaged_shader().named_parameters()), {})
+        save_tensors(folder / MODEL_FILE, pack(dict(trainer.averaged_shader().named_parameters())), {})
         return Effort(trainer.step, trainer.seconds, model_file_bytes(folder / MODEL_FILE))
 
     def load(self, task: Task, folder: Path, effort: Effort) -> Method:
         shader = Shader(self.shading(task))
-        load_parameters(shader, load_tensors(folder / MODEL_FILE)[0], folder / MODEL_FILE)
+        load_parameters(shader, unpack(load_tensors(folder / MODEL_FILE)[0]), folder / MODEL_FILE)
         return shaded(self.title, task.mesh, shader.to(task.device).requires_grad_(False).eval(), effort)
 
 
