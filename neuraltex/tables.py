@@ -18,6 +18,8 @@ MEASURES = {
     "psnr_covered_corrected": ("the same, colour-corrected", "{:.2f} dB"),
     "ssim": ("SSIM", "{:.4f}"),
     "ssim_covered": ("SSIM on the mesh", "{:.4f}"),
+    "flip": ("FLIP", "{:.4f}"),
+    "flip_covered": ("FLIP on the mesh", "{:.4f}"),
     "lpips": ("LPIPS", "{:.4f}"),
 }
 # What is told of a method itself: how to name it, and to write it where there is such a number.
@@ -55,12 +57,18 @@ def efforts_table(metrics: dict[str, Any]) -> Table:
     """How fast and how large each method of an evaluation is, and what it took to get it, one row a method."""
     methods = metrics["methods"].values()
     told = [name for name in EFFORTS if any(method[name] is not None for method in methods)]
+    steady = metrics.get("steady")
     table = Table(title=f"on {metrics['device']}")
     table.add_column("")
     for name in told:
         table.add_column(EFFORTS[name][0], justify="right")
-    for method in methods:
-        cells = ["-" if method[name] is None else EFFORTS[name][1](method[name]) for name in told]
+    if steady is not None:
+        table.add_column("flicker, truth's is 1", justify="right")
+    for name, method in metrics["methods"].items():
+        cells = ["-" if method[key] is None else EFFORTS[key][1](method[key]) for key in told]
+        if steady is not None:
+            ratio = steady["ratio"][name]
+            cells.append("-" if ratio is None else f"{ratio:.2f}")
         table.add_row(method["title"], *cells)
     return table
 

@@ -28,6 +28,8 @@ class Eval:
             ordinary texture always takes part.
         minutes: minutes of training that each of them gets; as many as the run where left out.
         steps: steps of training, instead of minutes.
+        steady: a folder of frames of a slow camera move that was held out, with their cameras: tells how much each
+            method flickers beside the true pictures, and keeps videos of all in RUN/steady.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         baseline_steps: steps of the textured mesh's optimisation, one photograph each.
     """
@@ -36,6 +38,7 @@ class Eval:
     against: str = ""
     minutes: float | None = None
     steps: int | None = None
+    steady: Path | None = None
     device: str = "auto"
     baseline_steps: int = 600
 
@@ -50,6 +53,7 @@ class Eval:
             baseline_steps=self.baseline_steps,
             against=self.against,
             budget=budget,
+            steady=self.steady,
             report=lambda text: console.print(text),
         )
         out = Console()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from neuraltex.capture import Capture
 from neuraltex.evaluation.contender import Effort, Method, Task, prepared
 from neuraltex.evaluation.contenders import admitted, shaded
 from neuraltex.evaluation.score import ViewScore, frames_a_second, mean_score, score_views
+from neuraltex.evaluation.steady import score_steadiness
 from neuraltex.execution import forget_peak, peak_bytes
 from neuraltex.files import write_json
 from neuraltex.geometry.mesh import Mesh
@@ -30,6 +32,7 @@ def evaluate(
     report: Callable[[str], None],
     against: str = "",
     budget: Budget | None = None,
+    steady: Path | None = None,
 ) -> dict[str, Any]:
     """Score a run and others on its held-out views; writes `metrics.json`, `held_out/` and `against/`.
 
@@ -40,6 +43,7 @@ def evaluate(
         report: told what is being done.
         against: the others, as in `named`.
         budget: for how long each of them is trained; as long as the run where None.
+        steady: frames of a slow camera move that was held out, with their cameras, to tell how steady pictures are.
 
     Returns:
         What `metrics.json` holds.
@@ -85,6 +89,8 @@ def evaluate(
         "device": device_name(device),
         "model_bytes": effort.model_bytes,
     }
+    if steady is not None:
+        metrics["steady"] = score_steadiness(task, methods, steady, run.folder / "steady", report)
     write_json(run.folder / "metrics.json", metrics)
     return metrics
 

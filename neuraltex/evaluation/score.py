@@ -16,6 +16,7 @@ from torch import Tensor
 from neuraltex.cameras.camera import Camera
 from neuraltex.capture import write_image
 from neuraltex.evaluation.contender import Method
+from neuraltex.evaluation.flip import flip
 from neuraltex.evaluation.metrics import colour_corrected, make_lpips, psnr, ssim
 from neuraltex.evaluation.pose import refine_pose
 from neuraltex.geometry.mesh import Mesh
@@ -36,6 +37,7 @@ class ViewScore:
         psnr, ssim: over all pixels that a mask does not exclude.
         psnr_covered, ssim_covered: over those of them where the mesh is seen.
         psnr_covered_corrected: the same after one factor a channel, which takes out exposure and white balance.
+        flip, flip_covered: over the same pixels as `psnr` and `psnr_covered`.
         lpips: over the whole image; None without its weights.
     """
 
@@ -44,6 +46,8 @@ class ViewScore:
     ssim: float
     ssim_covered: float
     psnr_covered_corrected: float
+    flip: float
+    flip_covered: float
     lpips: float | None
 
 
@@ -86,6 +90,8 @@ def score_views(
                     ssim(rgb, target, counted),
                     ssim(rgb, target, covered),
                     psnr(colour_corrected(rgb, target, covered), target, covered),
+                    flip(rgb, target, counted),
+                    flip(rgb, target, covered),
                     distance(rgb, target) if distance is not None else None,
                 )
             )

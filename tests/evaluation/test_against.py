@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from neuraltex.capture import read_video
 from neuraltex.evaluation.contenders import CONTENDERS, named
 from neuraltex.tables import metrics_table
 from tests.test_cli import refused, run, thing, trained  # noqa: F401 - fixtures
@@ -15,9 +16,9 @@ WORDS = ("--baseline-steps", 5, "--steps", 2, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def compared(trained) -> Path:  # noqa: F811
+def compared(trained, thing) -> Path:  # noqa: F811
     """A run that was scored beside others."""
-    run("eval", trained, "--against", "paper,lumigraph", *WORDS)
+    run("eval", trained, "--against", "paper,lumigraph", "--steady", thing / "photos", *WORDS)
     return trained
 
 
@@ -36,6 +37,19 @@ def test_every_contender_is_scored_on_the_same_views(compared):
     assert "decoder of 2019" in [cell for column in metrics_table(metrics).columns[:1] for cell in column.cells]
     ours, blended = (metrics["held_out"][name]["psnr_covered"] for name in ("ours", "lumigraph"))
     assert blended > ours + 5  # measured 7 and 26 dB: photographs of a ball, blended, and a renderer of 30 steps
+
+
+def test_a_slow_move_tells_how_much_each_method_flickers(compared):
+    steady = json.loads((compared / "metrics.json").read_text())["steady"]
+    methods = ["truth", "ours", "textured_mesh", "paper", "lumigraph"]
+    assert steady["num_frames"] == 16
+    assert list(steady["flicker"]) == methods
+    assert steady["ratio"]["truth"] == 1
+    # Measured 0.99 of the photographs themselves, 130 of a renderer of two steps.
+    assert steady["ratio"]["lumigraph"] == pytest.approx(1, abs=0.2)
+    assert steady["ratio"]["paper"] > 10
+    for name in methods:
+        assert read_video(compared / "steady" / f"{name}.mp4").num_frames == 16
 
 
 def test_what_was_trained_is_used_again_until_a_setting_changes(compared, capsys):

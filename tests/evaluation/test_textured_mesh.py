@@ -30,15 +30,20 @@ def test_a_texture_that_is_there_is_found():
     assert min(scores) > 33  # measured 38
 
 
-def test_views_without_a_value_do_not_spoil_themean_score():
+def test_views_without_a_value_do_not_spoil_the_mean():
     nan = float("nan")
-    seen, unseen = ViewScore(20.0, 30.0, 0.5, 0.6, 31.0, None), ViewScore(22.0, nan, 0.7, nan, nan, None)
+    seen, unseen = (
+        ViewScore(20.0, 30.0, 0.5, 0.6, 31.0, 0.1, 0.2, None),
+        ViewScore(22.0, nan, 0.7, nan, nan, 0.3, nan, None),
+    )
     assert mean_score([seen, unseen]) == {
         "psnr": 21.0,
         "psnr_covered": 30.0,
         "ssim": 0.6,
         "ssim_covered": 0.6,
         "psnr_covered_corrected": 31.0,
+        "flip": 0.2,
+        "flip_covered": 0.2,
         "lpips": None,
     }
 
