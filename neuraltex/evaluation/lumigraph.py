@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, grid_sample, interpolate, max_pool2d, normalize, pad
+from torch.nn.functional import avg_pool2d, grid_sample, interpolate, normalize
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.evaluation.visibility import DEPTH_TOLERANCE, depth_edges, inverse_depth
@@ -20,10 +20,8 @@ from neuraltex.raster import antialias, make_gbuffer, opposite_corners, rasteriz
 from neuraltex.training.moving import MovingMesh
 from neuraltex.training.sampler import Photos
 
-# Within so many pixels of an edge of depth, mask or picture, a photograph counts for less: the proxy is not exact.
-FEATHER = 2
-# What is left there, so that only such pixels are taken that no photograph sees better.
-LEAST_TRUST = 0.02
+# How far a photograph is trusted beside depth edges, where the proxy is not exact. Wider bands cost 0.3 dB and more.
+EDGE_TRUST = 0.1
 # Radians that half the resolution costs, and what is added to every penalty, so that the best of all is finite.
 RESOLUTION_COST, LEAST_PENALTY = 0.1, 2e-3
 # Where nothing of the mesh is seen, the photographs are looked up so far away, in distances from camera to scene.
@@ -92,7 +90,8 @@ class Lumigraph:
             if bool(fragments.mask.any()):
                 self.nearest[i] = 1 / inverse.max()
             counted = view.weight > 0
-            self.maps[i, 0], self.maps[i, 1] = (inverse * self.nearest[i])[0], _trust(inverse, counted)[0]
+            self.maps[i, 0] = (inverse * self.nearest[i])[0]
+            self.maps[i, 1] = (torch.where(depth_edges(inverse), EDGE_TRUST, 1.0) * counted)[0]
             total += view.target[counted].double().sum(dim=0)
             number += float(counted.sum())
         self.mean_colour = (total / max(number, 1.0)).to(dtype)
@@ -116,9 +115,10 @@ class Lumigraph:
         flat = (fragments.pix_to_face.reshape(-1), fragments.bary.reshape(-1, 3), gbuffer.ray_dirs.reshape(-1, 3))
         depth = gbuffer.depth.reshape(-1)
         colours, found = [], []
-        for start in range(0, len(depth), CHUNK):
-            face, bary, ray = (values[start : start + CHUNK] for values in flat)
-            points = self._points(mesh, camera, face, bary, ray, depth[start : start + CHUNK])
+        chunk = min(CHUNK, max(PAIRS // len(self.verts), 1))
+        for start in range(0, len(depth), chunk):
+            face, bary, ray = (values[start : start + chunk] for values in flat)
+            points = self._points(mesh, camera, face, bary, ray, depth[start : start + chunk])
             index, weight = self._best(points)
             colours.append(self._blend(points, index, weight))
             found.append(weight.sum(dim=0) > 0.5)
@@ -197,17 +197,6 @@ class Lumigraph:
             pixel = torch.where((weight[rank] > 0)[:, None], pixel, 0.0)
             rgb = rgb + weight[rank, :, None] * _bicubic(self.images, photo, pixel)
         return rgb
-
-
-def _trust(inverse: Float[Tensor, "B H W"], counted: Bool[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
-    """How far the pixels of photographs can be trusted: less near depth edges and what does not count."""
-    inside = pad((counted & ~depth_edges(inverse)).to(inverse), (FEATHER,) * 4)
-    total = torch.zeros_like(inside)
-    for _ in range(FEATHER):
-        total = total + inside / FEATHER
-        inside = -max_pool2d(-inside, 3, stride=1, padding=1)
-    total = total[..., FEATHER:-FEATHER, FEATHER:-FEATHER]
-    return total.clamp(min=LEAST_TRUST) * counted
 
 
 def _spread(

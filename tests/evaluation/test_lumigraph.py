@@ -78,7 +78,7 @@ def test_a_lambertian_ball_is_reproduced_between_its_photographs():
     rgb, truth = render(mesh, unseen), painted_ball(mesh, unseen)
     inside = make_gbuffer(mesh, unseen).mask
     assert rgb.shape == (len(unseen.K), 56, 72, 3)
-    assert psnr(rgb, truth, inside) > 37  # measured 39.8
+    assert psnr(rgb, truth, inside) > 37  # measured 39.6
     assert psnr(rgb, truth, ~inside) > 34  # measured 36.3: at the outline the ball's own pixels are mixed with the sky
 
 
@@ -102,7 +102,7 @@ def test_what_hides_a_surface_from_a_photograph_leaves_no_ghost(monkeypatch):
 
     assert red_off_the_ball() < 3e-3  # measured 0.0007, at the outline
     monkeypatch.setattr(lumigraph, "DEPTH_TOLERANCE", 1e3)
-    assert red_off_the_ball() > 0.1  # measured 0.16
+    assert red_off_the_ball() > 0.1  # measured 0.14
 
 
 def test_weights_fall_to_zero_before_a_photograph_drops_out():
@@ -144,7 +144,8 @@ def test_photographs_of_a_mesh_that_moves_lie_on_its_surface():
     scores = [
         psnr(Lumigraph(moving.poser.rest, photos, moving=how)(last, camera), truth, inside) for how in (moving, None)
     ]
-    assert scores[0] > scores[1] + 3
+    # measured 28.4, and 14.3 where they are laid on the mesh at rest
+    assert scores[0] > 26 > scores[1] + 6
 
 
 def test_gradients_move_a_camera_to_where_the_picture_was_taken():
