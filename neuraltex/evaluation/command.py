@@ -26,7 +26,8 @@ class Eval:
         against: whom to compare with, commas between: "paper" is the decoder of 2019, "lumigraph" blends the
             photographs themselves, "splats" are 3D Gaussians, "all" is whoever can run here. The mesh with an optimised
             ordinary texture always takes part.
-        minutes: minutes of training that each of them gets; as many as the run where left out.
+        minutes: minutes of training that each of them gets; as many as the run where left out, but for splats, which
+            then get the 30,000 steps that they are published with.
         steps: steps of training, instead of minutes.
         steady: a folder of frames of a slow camera move that was held out, with their cameras: tells how much each
             method flickers beside the true pictures, and keeps videos of all in RUN/steady.

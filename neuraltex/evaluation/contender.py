@@ -40,6 +40,7 @@ class Task:
         photos: training photographs, their cameras as the run's training corrected them.
         refinement: what that found out beside; photographs of several exposures are learned through its `develop`.
         budget: for how long to train.
+        asked: whether somebody asked for that budget; else it is what the run took.
         baseline_steps: of the textured mesh's optimiser.
         moving: the mesh as each of the photographs shows it, where it moves.
         masked: whether what does not count in a photograph is not the object, rather than unknown.
@@ -53,6 +54,7 @@ class Task:
     budget: Budget
     baseline_steps: int
     moving: MovingMesh | None = None
+    asked: bool = True
     masked: bool = False
     photographed: Tensor | None = None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def evaluate(
         baseline_steps: optimiser steps of the textured mesh, which always takes part.
         report: told what is being done.
         against: the others, as in `named`.
-        budget: for how long each of them is trained; as long as the run where None.
+        budget: for how long each of them is trained; as long as the run where None, splats for their 30,000 steps.
         steady: frames of a slow camera move that was held out, with their cameras, to tell how steady pictures are.
 
     Returns:
@@ -55,8 +56,9 @@ def evaluate(
     """
     shader, state = run.load_model(device)
     capture = run.load_capture()
+    asked = budget is not None
     budget = Budget(minutes=max(state["seconds"], 1e-3) / 60) if budget is None else budget
-    task = _task(run, device, capture, budget, baseline_steps)
+    task = replace(_task(run, device, capture, budget, baseline_steps), asked=asked)
     contenders, left_out = admitted(against, task)
     for name, reason in left_out.items():
         report(f"{name} is left out: {reason}")

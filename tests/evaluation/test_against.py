@@ -10,13 +10,13 @@ import pytest
 from neuraltex.capture import read_video
 from neuraltex.evaluation.contenders import CONTENDERS, named
 from neuraltex.tables import metrics_table
-from tests.test_cli import refused, run, thing, trained  # noqa: F401 - fixtures
+from tests.ball import refused, run
 
 WORDS = ("--baseline-steps", 5, "--steps", 2, "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
-def compared(trained, thing) -> Path:  # noqa: F811
+def compared(trained, thing) -> Path:
     """A run that was scored beside others."""
     run("eval", trained, "--against", "paper,lumigraph", "--steady", thing / "photos", *WORDS)
     return trained

@@ -6,6 +6,7 @@ gsplat runs on CUDA alone; here a small stand-in renders round splats, so that t
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from types import ModuleType
 
 import pytest
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 
 from neuraltex.errors import NeuraltexError
 from neuraltex.evaluation import psnr
+from neuraltex.evaluation.contender import Task
+from neuraltex.evaluation.contenders import AgainstSplats
 from neuraltex.evaluation.splats import (
     FAR,
     RATES,
@@ -32,9 +35,10 @@ from neuraltex.evaluation.splats import (
 from neuraltex.raster import make_gbuffer
 from neuraltex.training.config import Budget, TrainingConfig
 from neuraltex.training.refinement import Refinement
+from neuraltex.training.run import Run
 from neuraltex.training.sampler import Photos
+from tests.ball import refused
 from tests.scenes import ring_cameras, uv_sphere
-from tests.test_cli import refused, thing, trained  # noqa: F401 - fixtures
 from tests.training.test_sampler import direction_capture
 
 CPU = torch.device("cpu")
@@ -220,7 +224,7 @@ def test_outside_of_masks_splats_become_transparent(stand_in, quick):
     assert clear[view.weight == 0].mean() - clear[view.weight > 0].mean() > 0.38
 
 
-def test_who_cannot_run_is_told_why(trained, capsys, monkeypatch, stand_in):  # noqa: F811
+def test_who_cannot_run_is_told_why(trained, capsys, monkeypatch, stand_in):
     cameras = ring_cameras(3, 40, 30)
     assert "needs a CUDA GPU" in (why_not(cameras, CPU, moves=False) or "")
     monkeypatch.setitem(sys.modules, "gsplat", None)
@@ -253,3 +257,12 @@ def test_gsplat_itself_trains_on_a_gpu():
     view = Photos(capture, capture.test_indices, device).view(0)
     with torch.no_grad():
         assert psnr(trainer.splats(mesh, view.cameras), view.target) > 20
+
+
+def test_splats_get_their_own_steps_unless_a_budget_is_asked_for(trained):
+    mesh, capture, _ = red_ball(width=28, height=21)
+    photos = Photos(capture, capture.train_indices, CPU)
+    refinement = Refinement(TrainingConfig(), mesh, len(photos))
+    task = Task(Run.open(trained), mesh, photos, refinement, Budget(minutes=0.5), baseline_steps=1)
+    assert AgainstSplats().budget(task) == Budget(minutes=0.5)
+    assert AgainstSplats().budget(replace(task, asked=False)) == Budget(steps=30_000)
