@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from neuraltex import cli
 from neuraltex.cameras.nerfstudio import w2c_to_opengl
 from neuraltex.capture import write_image, write_video
 from neuraltex.geometry.mesh import Mesh
@@ -54,7 +53,9 @@ def thing(tmp_path_factory) -> Path:
 
 
 def run(*words: object) -> None:
-    cli.main([str(word) for word in words])
+    from neuraltex.cli import main  # here, as it takes longer than most files of tests
+
+    main([str(word) for word in words])
 
 
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
