@@ -43,7 +43,11 @@ setup(
     # The bundled scene lies at the top of the repository, where people look for meshes; installed, it travels inside
     # the package.
     package_dir={"neuraltex.bundled": "meshes"},
-    package_data={"neuraltex": ["py.typed"], "neuraltex.bundled": ["**/*"]},
+    package_data={
+        "neuraltex": ["py.typed"],
+        "neuraltex.bundled": ["**/*"],
+        "neuraltex.evaluation": ["page.css", "page.js"],
+    },
     install_requires=[
         "torch>=2.11,<2.14",
         "numpy>=1.26",

@@ -43,7 +43,7 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
         f"{metrics['num_train']} views for {metrics['train_seconds']:.0f} s ({metrics['train_steps']} steps) on "
         f"{metrics['train_device']}"
     )
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in shown:
         table.add_column(MEASURES[name][0], justify="right")
     for method, scores in held_out.items():
@@ -59,7 +59,7 @@ def efforts_table(metrics: dict[str, Any]) -> Table:
     told = [name for name in EFFORTS if any(method[name] is not None for method in methods)]
     steady = metrics.get("steady")
     table = Table(title=f"on {metrics['device']}")
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for name in told:
         table.add_column(EFFORTS[name][0], justify="right")
     if steady is not None:

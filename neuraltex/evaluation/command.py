@@ -60,4 +60,7 @@ class Eval:
         out = Console()
         out.print(metrics_table(metrics))
         out.print(efforts_table(metrics))
-        console.print(f"numbers: {self.run / 'metrics.json'}; pictures: {self.run / 'held_out'}")
+        console.print(
+            f"numbers: {self.run / 'metrics.json'}; pictures: {self.run / 'held_out'}; "
+            f"all on one page: {self.run / 'report.html'}"
+        )

@@ -14,6 +14,7 @@ from torch import Tensor
 from neuraltex.capture import Capture
 from neuraltex.evaluation.contender import Effort, Method, Task, prepared
 from neuraltex.evaluation.contenders import admitted, shaded
+from neuraltex.evaluation.report import write_report
 from neuraltex.evaluation.score import ViewScore, frames_a_second, mean_score, score_views
 from neuraltex.evaluation.steady import score_steadiness
 from neuraltex.execution import forget_peak, peak_bytes
@@ -35,7 +36,7 @@ def evaluate(
     budget: Budget | None = None,
     steady: Path | None = None,
 ) -> dict[str, Any]:
-    """Score a run and others on its held-out views; writes `metrics.json`, `held_out/` and `against/`.
+    """Score a run and others on its held-out views; writes `metrics.json`, `report.html`, `held_out/` and `against/`.
 
     Args:
         run: a trained run.
@@ -94,6 +95,7 @@ def evaluate(
     if steady is not None:
         metrics["steady"] = score_steadiness(task, methods, steady, run.folder / "steady", report)
     write_json(run.folder / "metrics.json", metrics)
+    write_report(run, metrics)
     return metrics
 
 
