@@ -16,6 +16,9 @@ class TrainingConfig:
         crop: side of a training crop in pixels; photos smaller than it are taken whole.
         zoom_share: share of the crops taken at another scale, through the camera.
         zoom_range: how far those crops zoom in and out at most, a factor of 1 or more.
+        far_share: share of the steps whose crops are taken from farther away than the photographs were: they show the
+            whole photograph averaged down, and beyond it nothing is compared.
+        far_range: how many times farther at most, 1 or more.
         texture_rate: step size of the neural texture and the environment.
         decoder_rate: step size of the image network.
         texture_decay: pull of the finest texture level to zero, relative to its step size; coarser levels are pulled
@@ -53,6 +56,8 @@ class TrainingConfig:
     crop: int = 512
     zoom_share: float = 0.25
     zoom_range: float = 1.5
+    far_share: float = 0.0
+    far_range: float = 8.0
     texture_rate: float = 4e-3
     decoder_rate: float = 2e-3
     texture_decay: float = 0.5

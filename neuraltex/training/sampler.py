@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from neuraltex.cameras.camera import Camera
 from neuraltex.capture import Capture
@@ -81,12 +81,16 @@ class Photos:
         crop: int,
         zoom_share: float = 0.0,
         zoom_range: float = 1.0,
+        far_share: float = 0.0,
+        far_range: float = 1.0,
         part: slice = slice(None),
     ) -> Batch:
         """Random windows, the same ones for the same seed and step.
 
         Every photograph is served once before any is served again. A zoomed window is a larger or smaller part of the
-        photograph resampled to the crop's size, with a camera to match; surface buffers are never resized.
+        photograph resampled to the crop's size, with a camera to match; surface buffers are never resized. A window
+        from farther away than a photograph holds shows all of it, and beyond it nothing counts; a step is near or far
+        as a whole, since among larger pictures small ones would hardly count.
 
         Args:
             seed: of the run.
@@ -95,12 +99,15 @@ class Photos:
             crop: side in pixels; limited by the photographs' size.
             zoom_share: share of the windows that are zoomed.
             zoom_range: largest factor of the zoom, in and out.
+            far_share: share of the steps that are far.
+            far_range: largest factor by which they are.
             part: which of the batch's windows to make: workers share a batch.
         """
         generator = torch.Generator().manual_seed(seed * 1_000_003 + step)
         height, width = min(crop, self.cameras.height), min(crop, self.cameras.width)
         windows = []
         chances = torch.rand(batch, 4, generator=generator).tolist()
+        far = float(torch.rand((), generator=generator)) < far_share
         for item in range(batch)[part]:
             serial = step * batch + item
             shuffle = torch.Generator().manual_seed(seed * 7919 + serial // len(self))
@@ -109,16 +116,40 @@ class Photos:
             scale = zoom_range ** (2 * zoom - 1) if chance < zoom_share else 1.0
             # Never more of the scene than the photograph holds, and whole pixels of it.
             scale = min(scale, self.cameras.height / height, self.cameras.width / width)
-            part_height, part_width = max(round(height * scale), 1), max(round(width * scale), 1)
+            scale = far_range**zoom if far else scale
+            part_height = min(max(round(height * scale), 1), self.cameras.height)
+            part_width = min(max(round(width * scale), 1), self.cameras.width)
             top = int(down * (self.cameras.height - part_height + 1))
             left = int(right * (self.cameras.width - part_width + 1))
-            windows.append(resample(self._window(index, top, left, part_height, part_width), height, width))
+            window = self._window(index, top, left, part_height, part_width)
+            if far:
+                shown = (min(max(round(part_height / scale), 1), height), min(max(round(part_width / scale), 1), width))
+                top, left = int(down * (height - shown[0] + 1)), int(right * (width - shown[1] + 1))
+                windows.append(framed(resample(window, *shown), top, left, height, width))
+            else:
+                windows.append(resample(window, height, width))
         return Batch(
             self._on_device(Camera.stack([window.cameras[0] for window in windows])),
             torch.cat([window.target for window in windows]),
             torch.cat([window.weight for window in windows]),
             self._sent(torch.cat([window.indices for window in windows])),
         )
+
+
+def framed(window: Batch, top: int, left: int, height: int, width: int) -> Batch:
+    """The same window with more of the scene around it, which is black and does not count.
+
+    Args:
+        window: a batch of one size.
+        top, left: where it begins in the larger one, in pixels.
+        height, width: of the larger one, in pixels.
+    """
+    rows, columns = window.target.shape[1:3]
+    margins = (left, width - left - columns, top, height - top - rows)
+    cameras = window.cameras.crop(-left, -top, width, height)
+    return replace(
+        window, cameras=cameras, target=pad(window.target, (0, 0, *margins)), weight=pad(window.weight, margins)
+    )
 
 
 def resample(window: Batch, height: int, width: int) -> Batch:

@@ -166,6 +166,8 @@ class Trainer:
             crop=config.crop,
             zoom_share=config.zoom_share,
             zoom_range=config.zoom_range,
+            far_share=config.far_share,
+            far_range=config.far_range,
             part=self.part,
         )
         warmth = min((self.step + 1) / max(config.warmup_steps, 1), 1.0)

@@ -52,6 +52,31 @@ def test_a_crop_shows_what_its_camera_sees(zoom_share):
     assert (len(focals) > 5) == (zoom_share == 1.0)
 
 
+def test_far_crops_show_whole_photographs_and_nothing_beyond_them_counts():
+    capture = direction_capture()
+    photos = Photos(capture, capture.train_indices, torch.device("cpu"))
+    focals, places = set(), set()
+    for step in range(30):
+        batch = photos.crops(3, step, batch=2, crop=36, far_share=0.5, far_range=8.0)
+        assert batch.target.shape == (2, 36, 36, 3)
+        expected = batch.cameras.ray_dirs() * 0.5 + 0.5
+        counted = batch.weight > 0
+        # measured 0.006: at an eighth of the size a pixel's mean is not quite the direction in its middle
+        assert (batch.target - expected)[counted].abs().max() < 0.02
+        assert not batch.target[~counted].any()
+        shares = counted.float().mean(dim=(1, 2)).tolist()
+        far = [share < 0.999 for share in shares]
+        focals.update(round(float(K[0, 0]), 2) for K in batch.cameras.K)
+        places.update(tuple(view.nonzero()[0].tolist()) for view in counted)
+        if any(far):
+            # None is smaller than an eighth of a photograph, and none is larger than one.
+            assert min(shares) * 36 * 36 > 0.7 * (60 / 8) * (44 / 8)
+    assert max(focals) / min(focals) > 3
+    assert len(places) > 10
+    near = photos.crops(3, 4, batch=2, crop=36)
+    assert (near.weight == 1).all()
+
+
 def test_same_seed_and_step_give_the_same_crops_and_every_view_is_served_once_a_round():
     capture = direction_capture(9)
     photos = Photos(capture, capture.train_indices, torch.device("cpu"))
