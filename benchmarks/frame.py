@@ -29,7 +29,8 @@ def measure(decoder: str, height: int, width: int, execution: str, device: torch
     mesh = as_mesh(*(buffer.to(device) for buffer in sphere(100_000)))
     cameras = camera_at(512).resize(width, height).to(device)
     torch.manual_seed(0)
-    shader = Shader(ShadingConfig(decoder=decoder, environment=True)).to(device)  # type: ignore[arg-type]
+    shading = ShadingConfig(decoder=decoder, environment=True, fade_levels=True, interreflections=decoder == "default")  # type: ignore[arg-type]
+    shader = Shader(shading).to(device)
     renderer = FrameRenderer(mesh, shader, execution=execution)
     start = time.perf_counter()
     renderer(cameras).cpu()

@@ -67,9 +67,12 @@ def measure(
 ) -> dict[str, Any]:
     """One row of the table."""
     shading, training = defaults_for(device)
-    shading = replace(shading, decoder=decoder, texture_size=texture_size, environment=True)  # type: ignore[arg-type]
+    shading = replace(
+        shading, decoder=decoder, texture_size=texture_size, environment=True, fade_levels=True,
+        interreflections=decoder == "default",
+    )  # type: ignore[arg-type]  # fmt: skip
     training = replace(training, batch=batch, crop=size, save_minutes=1e9)
-    mesh = as_mesh(*(buffer.to(device) for buffer in SCENES[scene](100_000)))
+    mesh = as_mesh(*(buffer.to(device) for buffer in SCENES[scene](100_000))).with_field()
     torch.manual_seed(0)
     gc.collect()  # the trainer of the row before
     if device.type == "cuda":

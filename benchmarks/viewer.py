@@ -93,7 +93,7 @@ def made_up(device: torch.device) -> tuple[Painter, list[BrowserCamera]]:
         "sphere", verts, mesh.faces, mesh.verts_uv.double(), mesh.faces_uv, normals, mesh.faces_normals, none, rows
     )
     torch.manual_seed(0)
-    shading = replace(defaults_for(device)[0], environment=True)
+    shading = replace(defaults_for(device)[0], environment=True, fade_levels=True, interreflections=True)
     shader = Shader(shading).to(device).requires_grad_(False)
     middle = torch.zeros(3)
     ring = orbit(camera_at(512), num_frames=NUM_CAMERAS, center=middle, up=torch.tensor([0.0, 1.0, 0.0]), sweep_deg=360)

@@ -14,15 +14,15 @@ from rich.progress import Progress as Bar
 from torch.utils.tensorboard import SummaryWriter
 
 from neuraltex.capture import Capture
-from neuraltex.errors import NeuraltexError, SettingError
+from neuraltex.errors import NeuraltexError
 from neuraltex.execution import forget_peak, peak_bytes
 from neuraltex.geometry import Mesh, load_scene
 from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
+from neuraltex.training.choices import choose_corrections, choose_shading
 from neuraltex.training.config import Budget, TrainingConfig
-from neuraltex.training.density import suitable_texture_size
 from neuraltex.training.losses import masked_mean
-from neuraltex.training.moving import CapturedMotion, MovingMesh
+from neuraltex.training.moving import MovingMesh
 from neuraltex.training.run import Run, RunConfig, device_name, load_motion, load_source, refuse_occupied
 from neuraltex.training.sampler import Photos
 from neuraltex.training.trainer import Progress, Trainer
@@ -30,17 +30,6 @@ from neuraltex.training.workers import ALONE, Workers
 
 # Looks at held-out views while training: how many times, and how many views.
 NUM_LOOKS, VIEWS_A_LOOK = 10, 2
-VIEWS_TO_CORRECT_BY = 20
-
-
-def defaults_for(device: torch.device) -> tuple[ShadingConfig, TrainingConfig]:
-    """Settings that suit a device: what a CPU can fit in minutes, or what a GPU can."""
-    if device.type == "cpu":
-        return (
-            ShadingConfig(decoder_width=16, texture_size=512, environment_size=64),
-            TrainingConfig(batch=1, crop=160, decoder_rate=3e-3),
-        )
-    return ShadingConfig(reflection_size=128), TrainingConfig()
 
 
 def train(
@@ -171,28 +160,6 @@ def learn(
     return trainer
 
 
-def choose_corrections(config: TrainingConfig, decoder: str, num_views: int) -> TrainingConfig:
-    """Decide what the settings leave open.
-
-    Held out, vertices and normals gain 0.5 to 1.9 dB on captures of 57 and 120 photographs and lose 0.2 dB on one of 8,
-    which they let the renderer memorise.
-
-    Args:
-        config: as asked for.
-        decoder: "paper" stays as it was published.
-        num_views: training photographs.
-    """
-    many = decoder == "default" and num_views >= VIEWS_TO_CORRECT_BY
-    return replace(
-        config,
-        refine_poses=bool(config.refine_poses),
-        refine_lens=bool(config.refine_lens),
-        refine_exposure=bool(config.refine_exposure),
-        refine_shape=many if config.refine_shape is None else config.refine_shape,
-        refine_normals=many if config.refine_normals is None else config.refine_normals,
-    )
-
-
 def _open_or_begin(folder: Path, config: RunConfig, console: Console, *, resume: bool) -> tuple[Run, Capture]:
     if not resume:
         refuse_occupied(folder)  # before anything is decoded
@@ -210,34 +177,15 @@ def _begin(folder: Path, config: RunConfig, console: Console) -> tuple[Run, Capt
     for line in scene.uv_changes:
         console.print(f"[yellow]{line}[/yellow]")
     capture = load_source(source)
-    if config.shading.environment is None:
-        config = replace(config, shading=replace(config.shading, environment=capture.masks is None))
-    config = replace(
-        config, training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices))
-    )
-    if config.shading.fade_levels is None:
-        config = replace(config, shading=replace(config.shading, fade_levels=True))
     motion = load_motion(source, capture, scene)
-    config = replace(config, shading=_for_motion(config.shading, motion))
-    if config.shading.texture_size is None:
-        size = suitable_texture_size(scene.flatten(), capture.cameras[capture.train_indices])
-        config = replace(config, shading=replace(config.shading, texture_size=size))
+    config = replace(
+        config,
+        shading=choose_shading(config.shading, scene, capture, motion),
+        training=choose_corrections(config.training, config.shading.decoder, len(capture.train_indices)),
+    )
     run = Run.create(folder, config, scene, motion)
     run.save_cameras(capture.cameras[capture.train_indices])
     return run, capture
-
-
-def _for_motion(shading: ShadingConfig, motion: CapturedMotion | None) -> ShadingConfig:
-    """Decide what the settings leave to how the mesh moves."""
-    if shading.interreflections and motion is not None:
-        raise SettingError("--shading.interreflections: a mesh that moves cannot have them; leave the setting out")
-    if shading.interreflections is None:
-        shading = replace(shading, interreflections=shading.decoder == "default" and motion is None)
-    conditions = None if motion is None else motion.motion.conditions
-    count = 0 if conditions is None else conditions.shape[1]
-    if shading.detail and not count:
-        raise SettingError("--shading.detail: the motion tells nothing of the surface's state that it could depend on")
-    return replace(shading, num_conditions=count)
 
 
 def _refuse_changes(before: RunConfig, now: RunConfig, folder: Path) -> None:

@@ -18,10 +18,10 @@ from neuraltex.geometry.mesh import Mesh
 from neuraltex.pipeline import render
 from neuraltex.shading import Shader, ShadingConfig
 from neuraltex.training import Budget, Trainer, TrainingConfig
+from neuraltex.training.choices import choose_corrections
 from neuraltex.training.optimizer import AveragedAdamW, Group
 from neuraltex.training.refinement import Refinement, move_cameras
 from neuraltex.training.sampler import Photos
-from neuraltex.training.session import choose_corrections
 from tests.scenes import ring_cameras, uv_sphere
 
 ALL = {"refine_poses": True, "refine_lens": True, "refine_exposure": True, "refine_shape": True, "refine_normals": True}
