@@ -1,6 +1,7 @@
-"""Evaluation: a run folder comes in; measures on held-out views and pictures of them go out.
+"""Evaluation: a run folder comes in; measures on held-out views, pictures of them and a report go out.
 
-The same surface with an optimised RGB texture is scored beside it, on the same views and pixels.
+Others render the same views beside the run, each given the same mesh, photographs and time: a texture on the same
+surface, the decoder of 2019, a lumigraph, and splats.
 """
 
 from neuraltex.evaluation.evaluate import evaluate

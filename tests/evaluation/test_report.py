@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 import re
 from html.parser import HTMLParser
 
@@ -15,9 +14,6 @@ from PIL import Image
 from neuraltex.evaluation.page import Crop, Page, View, as_html
 from neuraltex.evaluation.plots import line_plot
 from neuraltex.evaluation.report import heat, spread, worst_window
-from tests.evaluation.test_against import compared  # noqa: F401 - fixture
-from tests.test_cli import thing, trained  # noqa: F401 - fixtures
-from tests.viewer.browser import Browser, wait_for
 
 VOID = {"meta", "img", "input", "br"}
 
@@ -135,49 +131,3 @@ def test_the_worst_part_is_found():
     assert spread([5, 3, 1, 0, 2], 3) == [5, 1, 2]
     assert spread([4], 3) == [4]
     assert spread([], 3) == []
-
-
-def test_an_evaluation_leaves_its_report(compared):  # noqa: F811
-    html = (compared / "report.html").read_text()
-    reader = read(html)
-    assert not re.findall(r'(?:src|href)="(?!data:)', html), "nothing is fetched"
-    assert "http" not in re.sub(r'"data:[^"]*"', "", html)
-    metrics = json.loads((compared / "metrics.json").read_text())
-    for told in metrics["methods"].values():
-        assert told["title"] in html
-    data = json.loads(re.search(r'id="data">(.*?)</script>', html, re.DOTALL).group(1))
-    assert [view["name"] for view in data["views"]] != []
-    assert list(data["views"][0]["pictures"]) == ["photo", *metrics["methods"]]
-    names = [view["name"] for view in metrics["per_view"]]
-    index = names.index(data["views"][0]["name"])
-    row = np.asarray(Image.open(compared / "held_out" / f"{index:03d}.png")).astype(int)
-    panels = [row[:, i * 52 : i * 52 + 48] for i in range(len(data["titles"]))]
-    for i, uri in enumerate(data["views"][0]["pictures"].values()):
-        errors = [np.abs(decoded(uri) - panel).mean() for panel in panels]
-        assert np.argmin(errors) == i
-        assert errors[i] < 14  # measured 9 levels of the noise of a renderer of two steps, which JPEG loses; 2.6 else
-    assert "Training of the run" in html
-    videos = [attributes for tag, attributes in reader.seen if tag == "video"]
-    assert all(video["src"].startswith("data:video/mp4;base64,") for video in videos)
-
-
-@pytest.mark.browser
-def test_the_report_in_a_browser(compared, tmp_path):  # noqa: F811
-    browser = Browser((compared / "report.html").as_uri(), tmp_path, width=1000, height=900)
-    try:
-        wait_for(lambda: browser.run("document.querySelector('#above')?.naturalWidth > 0"), "the pictures")
-        assert browser.run("document.querySelector('#above').alt").startswith("photograph, ")
-        browser.run("document.querySelector('#cut').focus()")
-        before = browser.run("document.querySelector('#stage').style.getPropertyValue('--cut')")
-        for kind in ("keyDown", "keyUp"):
-            key = {"key": "ArrowRight", "code": "ArrowRight", "windowsVirtualKeyCode": 39}
-            browser.call("Input.dispatchKeyEvent", type=kind, **key)
-        after = browser.run("document.querySelector('#stage').style.getPropertyValue('--cut')")
-        assert (before, after) == ("50%", "50.5%")
-        browser.run(
-            "document.querySelector('#left').value = 'ours';"
-            "document.querySelector('#left').dispatchEvent(new Event('change'))"
-        )
-        assert browser.run("document.querySelector('#above').alt").startswith("neuraltex, ")
-    finally:
-        browser.close()
