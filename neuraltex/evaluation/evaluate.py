@@ -16,7 +16,7 @@ from neuraltex.evaluation.contender import Effort, Method, Task, prepared
 from neuraltex.evaluation.contenders import admitted, shaded
 from neuraltex.evaluation.report import write_report
 from neuraltex.evaluation.score import ViewScore, frames_a_second, mean_score, score_views
-from neuraltex.evaluation.steady import score_steadiness
+from neuraltex.evaluation.steady import read_move, score_steadiness
 from neuraltex.execution import forget_peak, peak_bytes
 from neuraltex.files import write_json
 from neuraltex.geometry.mesh import Mesh
@@ -61,6 +61,7 @@ def evaluate(
     budget = Budget(minutes=max(state["seconds"], 1e-3) / 60) if budget is None else budget
     task = replace(_task(run, device, capture, budget, baseline_steps), asked=asked)
     contenders, left_out = admitted(against, task)
+    move = None if steady is None else read_move(task, steady)  # refused before anything is trained
     for name, reason in left_out.items():
         report(f"{name} is left out: {reason}")
     if contenders[1:] and state["device"] != device_name(device):
@@ -74,29 +75,38 @@ def evaluate(
     if pivot is not None:
         report("their poses are refined first, as those of the training views were")
     scores, covered_share = score_views(meshes, photos, methods, run.folder / "held_out", pivot)
-    metrics = {
+    metrics: dict[str, Any] = {
         "held_out": {name: mean_score(values) for name, values in scores.items()},
         "methods": {name: _told(method, task.mesh, photos) for name, method in methods.items()},
         "left_out": left_out,
         "per_view": _per_view(photos.names, scores),
-        "num_train": len(task.photos),
         "num_test": len(photos),
-        "image_size": [photos.cameras.width, photos.cameras.height],
         "covered_share": covered_share,
-        "decoder": run.config.shading.decoder,
         "held_out_poses_refined": pivot is not None,
-        "exposure_refined": run.config.training.refine_exposure,
-        "train_steps": state["step"],
-        "train_seconds": state["seconds"],
-        "train_device": state["device"],
-        "device": device_name(device),
-        "model_bytes": effort.model_bytes,
+        **_of_the_run(task, state),
     }
-    if steady is not None:
-        metrics["steady"] = score_steadiness(task, methods, steady, run.folder / "steady", report)
+    if move is not None:
+        report(f"rendering the slow move of {len(move.frames)} frames")
+        metrics["steady"] = score_steadiness(move, task.mesh, methods, run.folder / "steady")
     write_json(run.folder / "metrics.json", metrics)
     write_report(run, metrics)
     return metrics
+
+
+def _of_the_run(task: Task, state: dict[str, Any]) -> dict[str, Any]:
+    """What the run itself is, and how it came about."""
+    config, cameras = task.run.config, task.photos.cameras
+    return {
+        "num_train": len(task.photos),
+        "image_size": [cameras.width, cameras.height],
+        "decoder": config.shading.decoder,
+        "exposure_refined": config.training.refine_exposure,
+        "train_steps": state["step"],
+        "train_seconds": state["seconds"],
+        "train_device": state["device"],
+        "device": device_name(task.device),
+        "model_bytes": task.run.model.stat().st_size,
+    }
 
 
 def _task(run: Run, device: torch.device, capture: Capture, budget: Budget, baseline_steps: int) -> Task:

@@ -140,7 +140,7 @@ def photographed_colours(
     return torch.where(known[:, None], total / count.clamp(min=1), mean)
 
 
-def neighbour_distances(points: Float[Tensor, "N 3"], chunk: int = 2048) -> Float[Tensor, "N"]:
+def neighbour_distances(points: Float[Tensor, "N 3"], chunk: int = 256) -> Float[Tensor, "N"]:
     """Root of the mean squared distance of each point to its three nearest others."""
     parts = []
     for start in range(0, len(points), chunk):

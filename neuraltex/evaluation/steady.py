@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +23,31 @@ FPS = 24.0
 TRUTH = "truth"
 
 
-def score_steadiness(
-    task: Task, methods: dict[str, Method], source: Path, folder: Path, report: Callable[[str], None]
-) -> dict[str, Any]:
-    """How much each method flickers along a slow move, relative to true pictures of it; one video each.
+@dataclass(frozen=True)
+class Move:
+    """A slow move.
+
+    Args:
+        source: folder that it was read from.
+        frames: `[T, H, W, 3]` uint8, in order, on the CPU.
+        cameras: a batch `[T]`, of their size, on the device to compute on.
+        fps: frames a second.
+    """
+
+    source: Path
+    frames: UInt8[Tensor, "T H W 3"]
+    cameras: Camera
+    fps: float
+
+
+def read_move(task: Task, source: Path) -> Move:
+    """Decode a slow move at the size that the run was trained at.
 
     Poses are taken as they are: a correction of each frame would itself be unsteady.
 
     Args:
-        task: what the methods were given.
-        methods: by name.
+        task: what the methods are given.
         source: a folder of frames in order, with their cameras.
-        folder: where to write the videos, `truth.mp4` among them.
-        report: told what is being done.
-
-    Returns:
-        For `metrics.json`: the mean change of colours between frames by method, and its ratio to the truth's, both
-        null where no two frames see the same point.
 
     Raises:
         SettingError: the mesh moves, so that nothing tells how it stood in those frames.
@@ -51,21 +59,37 @@ def score_steadiness(
     order = capture.frame_indices.argsort(stable=True)
     if len(order) < 2:
         raise InputError(source, f"holds {len(order)} frame, a move has 2 or more")
-    cameras = capture.cameras[order].to(task.device)
-    cameras = task.refinement.lens_only(cameras)
-    report(f"rendering the slow move of {len(order)} frames")
-    shown = {TRUTH: capture.images[order]}
-    shown |= {name: _frames(method, task.mesh, cameras) for name, method in methods.items()}
+    cameras = task.refinement.lens_only(capture.cameras[order].to(task.device))
+    return Move(source, capture.images[order], cameras, capture.fps or FPS)
+
+
+def score_steadiness(move: Move, mesh: Mesh, methods: dict[str, Method], folder: Path) -> dict[str, Any]:
+    """How much each method flickers along a slow move, relative to true pictures of it; one video each.
+
+    Args:
+        move: that none of them has seen.
+        mesh: as the run's training corrected it.
+        methods: by name.
+        folder: where to write the videos, `truth.mp4` among them.
+
+    Returns:
+        For `metrics.json`: the mean change of colours between frames by method, and its ratio to the truth's, both
+        null where no two frames see the same point.
+
+    Raises:
+        InputError: a video cannot be written.
+    """
     measured: dict[str, float | None] = {}
-    for name, frames in shown.items():
-        write_video(folder / f"{name}.mp4", frames, capture.fps or FPS)
-        value = flicker(task.mesh, cameras, frames.to(task.device).half() / 255)
+    for name in (TRUTH, *methods):
+        frames = move.frames if name == TRUTH else _frames(methods[name], mesh, move.cameras)
+        write_video(folder / f"{name}.mp4", frames, move.fps)
+        value = flicker(mesh, move.cameras, frames.to(mesh.verts.device).half() / 255)
         measured[name] = value if math.isfinite(value) else None
     truth = measured[TRUTH]
     return {
-        "capture": str(source),
-        "num_frames": len(order),
-        "fps": capture.fps or FPS,
+        "capture": str(move.source),
+        "num_frames": len(move.frames),
+        "fps": move.fps,
         "flicker": measured,
         "ratio": {name: value / truth if value is not None and truth else None for name, value in measured.items()},
     }
