@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import grid_sample
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.errors import NeuraltexError
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.optional import require
 from neuraltex.raster import make_gbuffer
@@ -351,10 +352,14 @@ def why_not(cameras: Camera, device: torch.device, *, moves: bool) -> str | None
     require("gsplat", "splats")
     if device.type != "cuda":
         return f"gsplat needs a CUDA GPU, this is {device.type}; use --device cuda"
-    if require("gsplat.cuda._backend", "splats")._C is None:
-        return "gsplat cannot build its kernels here; install the CUDA toolkit (nvcc) of torch's version"
     if moves:
         return "splats do not follow a mesh that moves"
     if float(cameras.K[..., 0, 1].abs().max()) > 1e-6:
         return "gsplat knows no cameras with skew"
-    return None
+    try:
+        built = require("gsplat.cuda._backend", "splats")._C is not None  # which takes minutes the first time
+        reason = "there is no nvcc"
+    except (NeuraltexError, RuntimeError) as error:
+        built, reason = False, str(error).splitlines()[0]
+    advice = "install the CUDA toolkit of torch's version, and ninja"
+    return None if built else f"gsplat cannot build its kernels here ({reason}); {advice}"

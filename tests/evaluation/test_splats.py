@@ -227,6 +227,17 @@ def test_outside_of_masks_splats_become_transparent(stand_in, quick):
 def test_who_cannot_run_is_told_why(trained, capsys, monkeypatch, stand_in):
     cameras = ring_cameras(3, 40, 30)
     assert "needs a CUDA GPU" in (why_not(cameras, CPU, moves=False) or "")
+    cuda = torch.device("cuda")
+    assert "mesh that moves" in (why_not(cameras, cuda, moves=True) or "")
+    skewed = cameras.K.clone()
+    skewed[:, 0, 1] = 0.3
+    assert "skew" in (why_not(replace(cameras, K=skewed), cuda, moves=False) or "")
+    backend = ModuleType("gsplat.cuda._backend")
+    backend._C = None
+    monkeypatch.setitem(sys.modules, "gsplat.cuda._backend", backend)
+    assert "there is no nvcc" in (why_not(cameras, cuda, moves=False) or "")
+    backend._C = object()
+    assert why_not(cameras, cuda, moves=False) is None
     monkeypatch.setitem(sys.modules, "gsplat", None)
     with pytest.raises(NeuraltexError, match="neuraltex\\[splats\\]"):
         why_not(cameras, CPU, moves=False)
