@@ -7,9 +7,10 @@ DRJIT_LIBLLVM_PATH if another version is found first); `--variant scalar_rgb` ne
 A run that was stopped goes on where it was: pictures in the cache that were rendered from the same sources, camera and
 settings are not rendered again.
 
-    python examples/make_still_life.py --slow 24 --output runs/still_life_slow
+    python examples/make_still_life.py --slow 24 --spp 2048 --output runs/still_life_slow
 
-makes a slow camera move between the video's two passes instead, which tells how steady a method's pictures are.
+makes a slow camera move between the video's two passes instead, which tells how steady a method's pictures are. Noise
+of the light paths counts as flicker of the true pictures: at 256 samples it is more than half of it.
 """
 
 from __future__ import annotations

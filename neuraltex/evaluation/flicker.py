@@ -1,7 +1,8 @@
 """How steady pictures are while the camera moves slowly: what changes on the surface between one frame and the next.
 
 A surface that shines changes with the view in truth, too, so a method's number means something beside that of true
-pictures along the same path: twice as much is flicker, much less is blur or highlights that stick.
+pictures along the same path: twice as much is flicker, much less is blur or highlights that stick. The true pictures'
+own noise counts as well, and has to be small for that.
 
 Source: W.-S. Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018, section 4.2 (the warping error), here
 with the known geometry in place of optical flow.
