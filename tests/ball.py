@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,15 @@ def trained(thing, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "ball"
     run("train", thing / "ball.obj", thing / "photos", "-o", folder, "--steps", 30, *SMALL)
     return folder
+
+
+@pytest.fixture
+def few_lamps(monkeypatch) -> None:
+    """Four lamps of those that may be, instead of the brightest: finding them is tested in tests/editing/test_light.py
+    and takes longer than all that an edit does besides.
+    """
+
+    def few(lamps, *_, **__):
+        return replace(lamps, positions=lamps.positions[:4], radiance=lamps.radiance[:4])
+
+    monkeypatch.setattr("neuraltex.editing.memory.fit_light", few)

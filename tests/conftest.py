@@ -40,7 +40,7 @@ if not torch.cuda.is_available():
     # Without a GPU the kernels run in Triton's interpreter, which has to be known before they are imported.
     os.environ["TRITON_INTERPRET"] = "1"
 
-from tests.ball import thing, trained  # noqa: E402, F401 - fixtures of all tests
+from tests.ball import few_lamps, thing, trained  # noqa: E402, F401 - fixtures of all tests
 from tests.viewer.browser import find_chromium  # noqa: E402
 
 CAPTURES = Path(__file__).resolve().parents[2] / "shared" / "captures"

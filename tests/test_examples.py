@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import runpy
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,12 +60,7 @@ def test_animated_mesh(tmp_path, capsys):
     assert Run.open(tmp_path / "run").load_motion().motion.num_frames == 24
 
 
-def test_edit_a_scene(thing, tmp_path, capsys, monkeypatch):
-    def few(lamps, *_, **__):
-        return replace(lamps, positions=lamps.positions[:4], radiance=lamps.radiance[:4])
-
-    # Finding the light is tested elsewhere and takes a third of the time that examples may take.
-    monkeypatch.setattr("neuraltex.editing.memory.fit_light", few)
+def test_edit_a_scene(thing, few_lamps, tmp_path, capsys):
     lines = (thing / "ball.obj").read_text().splitlines(keepends=True)
     (tmp_path / "ball.obj").write_text("".join([*lines[:-140], "o lid\n", *lines[-140:]]))
     run("train", tmp_path / "ball.obj", thing / "photos", "-o", tmp_path / "run", "--steps", 3, *SMALL)

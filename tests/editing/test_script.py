@@ -21,7 +21,7 @@ def ball(trained, tmp_path):
     return shutil.copytree(trained, tmp_path / "ball")
 
 
-def test_a_script_becomes_a_video(ball, tmp_path, capsys):
+def test_a_script_becomes_a_video(ball, few_lamps, tmp_path, capsys):
     script = tmp_path / "lift.py"
     script.write_text(
         "def edit(scene, t):\n    scene['ball'].move([0, t, 0]).deform(lambda v: v * [1, 1 - t / 2, 1])\n"

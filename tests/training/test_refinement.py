@@ -171,12 +171,12 @@ def test_poses_disturbed_by_a_degree_come_back(tmp_path):
 def test_exposures_come_back(tmp_path):
     mesh, cameras = uv_sphere(16, 24), ring_cameras(8, 64, 48)
     gains = 0.25 * torch.randn(8, 3, generator=torch.Generator().manual_seed(1)) - 0.3
-    trainer = make_trainer(take_photos(mesh, cameras, gains), mesh, tmp_path, 250, refine_exposure=True)
+    trainer = make_trainer(take_photos(mesh, cameras, gains), mesh, tmp_path, 160, refine_exposure=True)
     trainer.fit()
     found = trainer.averaged_refinement().develop(torch.ones(8, 1, 1, 3), torch.arange(8)).log().detach()[:, 0, 0]
     error = (found - (gains - gains.mean(0))).abs().mean()
     print(float(error))
-    assert error < 0.2 * gains.std()
+    assert error < 0.2 * gains.std()  # measured 0.028; gains vary by 0.29
 
 
 def test_a_mesh_that_is_too_small_grows(tmp_path):
@@ -184,12 +184,12 @@ def test_a_mesh_that_is_too_small_grows(tmp_path):
     cameras = ring_cameras(10, 64, 48)
     capture = take_photos(mesh, cameras)
     dented = mesh.with_verts(mesh.verts * (1 - 0.06 * (mesh.verts[:, :1] > 0.2)))
-    trainer = make_trainer(capture, dented, tmp_path, 300, refine_shape=True, shape_rate=5e-4)
+    trainer = make_trainer(capture, dented, tmp_path, 200, refine_shape=True, shape_rate=8e-4)
     trainer.fit()
     moved = trainer.averaged_refinement().verts(dented.verts).detach()
     before, after = ((verts.norm(dim=-1) - 1).abs().mean() for verts in (dented.verts, moved))
     print(float(before), float(after))
-    assert after < 0.85 * before  # measured 0.77
+    assert after < 0.85 * before  # measured 0.76
 
 
 def test_passers_by_are_left_out(tmp_path):
@@ -202,7 +202,7 @@ def test_passers_by_are_left_out(tmp_path):
     errors = []
     for share in (0.0, 0.15):
         trainer = make_trainer(
-            replace(clean, images=images), mesh, tmp_path / str(share), 150, outlier_share=share, structural_weight=0.0
+            replace(clean, images=images), mesh, tmp_path / str(share), 100, outlier_share=share, structural_weight=0.0
         )
         trainer.fit()
         with torch.no_grad():
@@ -210,7 +210,7 @@ def test_passers_by_are_left_out(tmp_path):
         seen = clean.masks
         errors.append(float((rgb - clean.images / 255).square()[seen].mean()))
     print(errors)
-    assert errors[1] < 0.5 * errors[0]
+    assert errors[1] < 0.5 * errors[0]  # measured 0.39
 
 
 def test_training_with_corrections_resumes_bit_for_bit(tmp_path):
