@@ -47,6 +47,8 @@ from neuraltex.viewer.command import ViewRun
 
 console = Console(stderr=True)
 DEFAULT_MINUTES = 10.0
+# Beyond so many rows and columns a pixel nothing changes that could be seen.
+MOST_FINER = 16
 
 
 @dataclass(frozen=True)
@@ -265,6 +267,8 @@ class Render:
         frames: frames of the path, where no file gives them.
         fps: frames a second, where no file gives them.
         size: longer side in pixels; the training images' where left out.
+        finer: render on so many times the rows and columns and average: for things that are seen from farther away
+            than they were photographed from, about as many times; a frame takes its square longer.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         execution: on a GPU, "graph" captures a frame and replays it, "compile" compiles the network first (10 to 60 s
             before the first frame), "eager" does neither; "auto" compiles where the path is long enough to gain by it.
@@ -284,12 +288,15 @@ class Render:
     frames: int = 120
     fps: float = 30.0
     size: int | None = None
+    finer: int = 1
     device: str = "auto"
     execution: Execution = "auto"
 
     def __call__(self) -> None:
         if self.frames < 1:
             raise SettingError(f"--frames {self.frames}: expected at least 1")
+        if not 1 <= self.finer <= MOST_FINER:
+            raise SettingError(f"--finer {self.finer}: expected 1 to {MOST_FINER}")
         red, green, blue = self.white_balance
         gain = (red * 2**self.exposure, green * 2**self.exposure, blue * 2**self.exposure)
         if not all(0 < factor < math.inf for factor in gain):
@@ -313,6 +320,7 @@ class Render:
             alpha=self.alpha,
             background=self.background,
             gain=gain,
+            finer=self.finer,
             execution=self.execution,
             workers=workers,
             report=lambda text: shown.print(text),

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from neuraltex.cameras.camera import Camera
+from neuraltex.colours import linear_to_srgb, srgb_to_linear
 from neuraltex.execution import compile_in_place, pick_execution
 from neuraltex.geometry import Mesh, Poser
 from neuraltex.pipeline import render
@@ -36,9 +37,11 @@ class FrameRenderer:
         seconds: about how long the device will be busy with frames, which says whether compiling pays.
         alpha: pictures of the mesh alone, with a fourth channel that says how much of each pixel it covers.
         gain: factors on red, green and blue light.
+        finer: render on so many times the rows and columns and average light over each pixel.
 
     Raises:
         SettingError: an execution that cannot be had.
+        ValueError: `finer` is below 1.
     """
 
     @torch.no_grad()
@@ -52,7 +55,10 @@ class FrameRenderer:
         seconds: float = 0.0,
         alpha: bool = False,
         gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        finer: int = 1,
     ) -> None:
+        if finer < 1:
+            raise ValueError(f"finer: expected 1 or more, got {finer}")
         device = mesh.verts.device
         if shader.interreflections and mesh.field is None:
             mesh = mesh.with_field()
@@ -65,7 +71,7 @@ class FrameRenderer:
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         self.shader.texture.keep_bands()
         self.execution = pick_execution(execution, device, seconds=seconds)
-        self.opposite, self.alpha = opposite_corners(mesh.faces), alpha
+        self.opposite, self.alpha, self.finer = opposite_corners(mesh.faces), alpha, finer
         if device.type == "cuda":
             # What the network computes in anyway, cast and laid out once instead of in every frame.
             self.shader.decoder.to(torch.bfloat16).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -116,12 +122,16 @@ class FrameRenderer:
         return self._graphs[size](cameras)
 
     def _frame(self, cameras: Camera) -> Tensor:
-        rendering = render(self.mesh, cameras, self.shader, opposite=self.opposite)
-        rgb = (rendering.rgb * self.gain).clamp(0, 1)
+        fine = cameras.resize(cameras.width * self.finer, cameras.height * self.finer) if self.finer > 1 else cameras
+        rendering = render(self.mesh, fine, self.shader, opposite=self.opposite)
+        rgb, mask = (rendering.rgb * self.gain).clamp(0, 1), rendering.gbuffer.mask
+        if self.shader.environment is None and not self.alpha:
+            rgb = rgb * mask[..., None]
+        if self.finer > 1:
+            counted = mask.float() if self.alpha else torch.ones_like(rgb[..., 0])
+            rgb, mask = _mean_light(rgb, counted, self.finer)
         if self.alpha:
-            rgb = torch.cat([_beyond_the_edge(rgb, rendering.gbuffer.mask), self._coverage(cameras)], dim=-1)
-        elif self.shader.environment is None:
-            rgb = rgb * rendering.gbuffer.mask[..., None]
+            rgb = torch.cat([_beyond_the_edge(rgb, mask), self._coverage(cameras)], dim=-1)
         return (rgb * 255).round().to(torch.uint8)
 
     def _coverage(self, cameras: Camera) -> Tensor:
@@ -133,6 +143,14 @@ class FrameRenderer:
         fine = cameras.resize(cameras.width * FINER, cameras.height * FINER)
         seen = rasterize(self.mesh.verts, self.mesh.faces, fine).pix_to_face >= 0
         return avg_pool2d(seen[:, None].float(), FINER).permute(0, 2, 3, 1)
+
+
+def _mean_light(rgb: Tensor, counted: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Colour of squares of pixels, by the mean of the light of those that count; and where any does."""
+    light = srgb_to_linear(rgb) * counted[..., None]
+    share = avg_pool2d(counted[:, None], size)
+    mean = avg_pool2d(light.permute(0, 3, 1, 2), size) / share.clamp(min=1e-6)
+    return linear_to_srgb(mean).permute(0, 2, 3, 1), share[:, 0] > 0
 
 
 def _beyond_the_edge(rgb: Tensor, mask: Tensor) -> Tensor:

@@ -93,6 +93,7 @@ def render_run(
     alpha: bool = False,
     background: Path | None = None,
     gain: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    finer: int = 1,
     execution: str = "auto",
     workers: Workers = ALONE,
     report: Callable[[str], None] = lambda _: None,
@@ -112,6 +113,7 @@ def render_run(
         alpha: write the mesh alone, with alpha.
         background: a picture or a video to put the mesh in front of.
         gain: factors on red, green and blue light, on what the photographs' mean exposure shows.
+        finer: render on so many times the rows and columns and average light over each pixel.
         execution: how frames run, as in `pick_execution`.
         workers: the processes that share the frames; the first one writes.
         report: told what will take long.
@@ -130,9 +132,11 @@ def render_run(
     shader, _ = run.load_model(device)
     mesh = run.load_mesh(device)
     poser, pose_at = _poses(run, motion, path.fps, device, loop=loop, freeze=freeze)
-    seconds = SECONDS_A_FRAME * len(cameras.K)
+    seconds = SECONDS_A_FRAME * len(cameras.K) * finer**2
     cut_out = alpha or background is not None
-    renderer = FrameRenderer(mesh, shader, poser=poser, execution=execution, seconds=seconds, alpha=cut_out, gain=gain)
+    renderer = FrameRenderer(
+        mesh, shader, poser=poser, execution=execution, seconds=seconds, alpha=cut_out, gain=gain, finer=finer
+    )
     if renderer.execution == "compile":
         report("compiling the network: the first frame takes 10 to 60 seconds")
     frames = render_frames(renderer, cameras.to(device), workers, pose_at)

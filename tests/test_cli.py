@@ -235,6 +235,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing_behind(thing, trained, tmp
         (["render", trained, "--path", "zigzag", "-o", tmp_path / "a.mp4"], "zigzag"),
         (["render", trained, "--path", tmp_path / "none.json", "-o", tmp_path / "a.mp4"], "none.json"),
         (["render", trained, "--frames", 0, "-o", tmp_path / "a.mp4"], "--frames 0"),
+        (["render", trained, "--finer", 0, "-o", tmp_path / "a.mp4"], "--finer 0"),
     ]
     before = sorted(p.name for p in tmp_path.iterdir())
     for words, expected in cases:
