@@ -1,6 +1,6 @@
 """Held-out views from farther away: a run rendered at a fraction of its size against photographs averaged down to it.
 
-python -m benchmarks.distances RUN [--pictures FOLDER]
+python -m benchmarks.distances RUN [--finer 4] [--pictures FOLDER]
 
 The photograph from so many times farther away (with a lens as much longer) is the mean of its pixels' light over
 squares. Moving the camera by half a pixel changes what it shows; a renderer that shimmers changes more.
@@ -24,8 +24,8 @@ from neuraltex.capture import write_image
 from neuraltex.colours import linear_to_srgb, srgb_to_linear
 from neuraltex.evaluation.evaluate import side_by_side
 from neuraltex.evaluation.metrics import psnr
-from neuraltex.pipeline import render
-from neuraltex.raster import make_gbuffer, opposite_corners
+from neuraltex.frames import FrameRenderer
+from neuraltex.raster import make_gbuffer
 from neuraltex.training import Run, pick_device
 from neuraltex.training.sampler import Batch, Photos
 
@@ -38,11 +38,13 @@ class Distances:
 
     Args:
         run: a run folder.
+        finer: as of neuraltex render.
         pictures: folder for photograph and rendering side by side, one picture a view and size.
         device: "auto", "cpu", "cuda", "cuda:1", ...
     """
 
     run: Positional[Path]
+    finer: int = 1
     pictures: Path | None = None
     device: str = "auto"
 
@@ -53,19 +55,20 @@ def main(args: Distances) -> None:
     device = pick_device(args.device)
     run = Run.open(args.run)
     mesh, (shader, _) = run.load_mesh(device), run.load_model(device)
-    opposite = opposite_corners(mesh.faces)
+    renderer = FrameRenderer(mesh, shader, execution="eager", finer=args.finer)
     capture = run.load_capture()
     photos = Photos(capture, capture.test_indices, device)
 
     def shown(cameras: Camera) -> tuple[Tensor, Tensor]:
-        rgb = render(mesh, cameras, shader, opposite=opposite).rgb.clamp(0, 1)
-        return rgb, make_gbuffer(mesh, cameras).mask
+        return renderer(cameras).float() / 255, make_gbuffer(mesh, cameras).mask
 
     print(f"{len(photos)} held-out views   whole  mesh   change by half a pixel, of the photographs'")
     for factor in FACTORS:
         folder = None if args.pictures is None else args.pictures / f"{factor}"
         whole, covered, change = score(photos, shown, factor, folder)
-        print(f"1/{factor} of the size    {whole:6.2f} {covered:6.2f}   {change:.3f}" + (" (none made)" * (factor < 2)))
+        # At full size half a pixel's step has no photograph.
+        told = f"{change:.2f}" if factor > 1 else "-"
+        print(f"1/{factor} of the size    {whole:6.2f} {covered:6.2f}   {told}")
 
 
 def score(
