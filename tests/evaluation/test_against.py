@@ -14,15 +14,15 @@ from PIL import Image
 from neuraltex.capture import read_video
 from neuraltex.evaluation.contenders import CONTENDERS, named
 from neuraltex.tables import metrics_table
-from tests.evaluation.test_report import decoded, read
 from tests.ball import refused, run
+from tests.evaluation.test_report import decoded, read
 from tests.viewer.browser import Browser, wait_for
 
 WORDS = ("--baseline-steps", 5, "--steps", 2, "--device", "cpu")
 
 
 @pytest.fixture(scope="session")
-def compared(trained, thing) -> Path:  # noqa: F811
+def compared(trained, thing) -> Path:
     """A run that was scored beside others; it is only looked at."""
     run("eval", trained, "--against", "paper,lumigraph", "--steady", thing / "photos", *WORDS)
     return trained
