@@ -13,9 +13,9 @@ from neuraltex.doctor import Diagnosis
 from neuraltex.geometry import Scene
 
 MEASURES = {
-    "psnr": ("PSNR", "{:.2f} dB"),
-    "psnr_covered": ("PSNR on the mesh", "{:.2f} dB"),
-    "psnr_covered_corrected": ("the same, colour-corrected", "{:.2f} dB"),
+    "psnr": ("PSNR, dB", "{:.2f}"),
+    "psnr_covered": ("PSNR on the mesh", "{:.2f}"),
+    "psnr_covered_corrected": ("the same, colour-corrected", "{:.2f}"),
     "ssim": ("SSIM", "{:.4f}"),
     "ssim_covered": ("SSIM on the mesh", "{:.4f}"),
     "flip": ("FLIP", "{:.4f}"),
