@@ -22,7 +22,7 @@ from neuraltex.capture import load_capture, write_image
 from neuraltex.demo import bundled_scene
 from neuraltex.editing import EditRenderer, Stage, Staged, remember_surface
 from neuraltex.editing.refined import with_refined_verts
-from neuraltex.evaluation.evaluate import side_by_side
+from neuraltex.evaluation.score import side_by_side
 from neuraltex.evaluation.metrics import psnr
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh
 from neuraltex.raster import make_gbuffer

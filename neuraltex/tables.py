@@ -24,7 +24,7 @@ MEASURES = {
 }
 # What is told of a method itself: how to name it, and to write it where there is such a number.
 EFFORTS: dict[str, tuple[str, Callable[[float], str]]] = {
-    "fps": ("frames/s", "{:.3g}".format),
+    "fps": ("frames/s", lambda value: f"{value:,.0f}" if value >= 100 else f"{value:.3g}"),
     "train_seconds": ("training", "{:.0f} s".format),
     "model_bytes": ("model", lambda value: f"{value / 1e6:.1f} MB"),
     "train_peak_bytes": ("GPU memory", lambda value: f"{value / 1e9:.2f} GB"),
