@@ -22,8 +22,8 @@ import neuraltex  # noqa: F401 - before torch, so that threads are set up as in 
 from neuraltex.cameras import Camera
 from neuraltex.capture import write_image
 from neuraltex.colours import linear_to_srgb, srgb_to_linear
-from neuraltex.evaluation.score import side_by_side
 from neuraltex.evaluation.metrics import psnr
+from neuraltex.evaluation.score import side_by_side
 from neuraltex.frames import FrameRenderer
 from neuraltex.raster import make_gbuffer
 from neuraltex.training import Run, pick_device

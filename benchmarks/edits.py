@@ -22,8 +22,8 @@ from neuraltex.capture import load_capture, write_image
 from neuraltex.demo import bundled_scene
 from neuraltex.editing import EditRenderer, Stage, Staged, remember_surface
 from neuraltex.editing.refined import with_refined_verts
-from neuraltex.evaluation.score import side_by_side
 from neuraltex.evaluation.metrics import psnr
+from neuraltex.evaluation.score import side_by_side
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh
 from neuraltex.raster import make_gbuffer
 from neuraltex.training import Run, pick_device

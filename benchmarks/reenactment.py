@@ -26,8 +26,8 @@ from torch import Tensor
 
 from benchmarks.timing import markdown
 from neuraltex.capture import read_image, write_image
-from neuraltex.evaluation.score import side_by_side
 from neuraltex.evaluation.metrics import psnr
+from neuraltex.evaluation.score import side_by_side
 from neuraltex.evaluation.textured_mesh import fit_textured_mesh
 from neuraltex.geometry.motion import Motion
 from neuraltex.geometry.poser import Poser
