@@ -2,8 +2,9 @@
 
     python examples/05_edit_a_scene.py [RUN [OUTPUT [PART [FRAMES [SIZE]]]]]
 
-RUN is a run folder, by default the one that 01_train_and_render.py makes. Each edit becomes a video of two seconds. The
-same as `neuraltex edit RUN SCRIPT`, for which scripts and a timeline of keyframes lie in examples/edits.
+RUN is a run folder, by default the one that 01_train_and_render.py makes. Each edit becomes a video of two seconds, in
+FRAMES frames. The same as `neuraltex edit RUN SCRIPT`, for which scripts and a timeline of keyframes lie in
+examples/edits.
 """
 
 import sys
@@ -47,7 +48,7 @@ def deform(scene: Stage, t: float) -> None:
     scene[part].deform(lambda verts: middle + (verts - middle) * np.array([1 + 0.3 * t, 1 + 0.3 * t, 1 - 0.3 * t]))
 
 
-path = make_path("still", run.load_cameras(), num_frames=frames, fps=30.0)
+path = make_path("still", run.load_cameras(), num_frames=frames, fps=frames / 2)
 cameras = resized(path.cameras, int(sys.argv[5])) if len(sys.argv) > 5 else path.cameras
 for change in (move, remove, duplicate, deform):
     edit = Edit(Path(__file__), change)
