@@ -15,6 +15,8 @@ MARGIN = 3
 # Nodes so far from the surface, in spacings, know which texel lies nearest.
 SHELL = 2.0
 SAMPLES_A_SPACING = 2.5
+# Nodes along a line at most, and a squared distance above all that they can have.
+PLACES, UNKNOWN = 256, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ def distance_field(
 
     Args:
         verts, faces, verts_uv, faces_uv: of the mesh, as in `Mesh`; infinitely far where there are no faces.
-        resolution: nodes along the longest side of the mesh's box.
+        resolution: nodes along the longest side of the mesh's box, 240 at most.
     """
     if not len(faces):
         return DistanceField(
@@ -108,17 +110,18 @@ def _spread(nearest: Int[Tensor, "D H W"]) -> Int[Tensor, "D H W"]:
     Source: P. Felzenszwalb, D. Huttenlocher, "Distance Transforms of Sampled Functions", Theory of Computing 2012; the
     minimum over a line is taken by trying all of it, which suits wide machines.
     """
-    cost = torch.where(nearest >= 0, 0.0, torch.inf).to(torch.float32)
+    # What fits a cache on a CPU, what fills a GPU.
+    slab = 1 << (17 if nearest.device.type == "cpu" else 24)
+    cost = torch.where(nearest >= 0, 0, UNKNOWN).to(torch.int32)
     for axis in range(3):
         cost, nearest = cost.transpose(axis, 2).contiguous(), nearest.transpose(axis, 2).contiguous()
         size = cost.shape[2]
-        places = torch.arange(size, device=cost.device, dtype=torch.float32)
-        apart = (places[:, None] - places[None]).square()
-        lines = cost.view(-1, size)
-        # The minimum over the line at every node of it, a slab of lines at a time to bound memory.
-        slabs = [(part[:, None, :] + apart).min(dim=-1) for part in lines.split(max((1 << 24) // size**2, 1))]
-        best = torch.cat([slab.indices for slab in slabs])
-        cost = torch.cat([slab.values for slab in slabs]).view(cost.shape)
-        nearest = nearest.view(-1, size).gather(1, best).view(nearest.shape)
+        places = torch.arange(size, device=cost.device, dtype=torch.int32)
+        # Squared distance and place in one word: their minimum tells both.
+        words = (places[:, None] - places[None]).square() * PLACES | places[None]
+        lines = cost.view(-1, size) * PLACES
+        best = torch.cat([(part[:, None] + words).amin(dim=-1) for part in lines.split(max(slab // size**2, 1))])
+        cost = (best // PLACES).view(cost.shape)
+        nearest = nearest.view(-1, size).gather(1, (best % PLACES).long()).view(nearest.shape)
         cost, nearest = cost.transpose(axis, 2), nearest.transpose(axis, 2)
     return nearest
