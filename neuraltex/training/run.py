@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any
 
 import torch
 from jaxtyping import Int
@@ -24,7 +24,7 @@ from torch import Tensor
 import neuraltex
 from neuraltex.cameras import Camera
 from neuraltex.capture import Capture, load_capture, with_held_out
-from neuraltex.errors import InputError, NeuraltexError, SettingError
+from neuraltex.errors import InputError, NeuraltexError
 from neuraltex.files import read_json, write_json
 from neuraltex.geometry import Scene
 from neuraltex.geometry.mesh import Mesh
@@ -34,6 +34,7 @@ from neuraltex.training.config import TrainingConfig
 from neuraltex.training.moving import CapturedMotion, MovingMesh, read_captured_motion
 from neuraltex.training.packing import pack, unpack
 from neuraltex.training.refinement import Refinement
+from neuraltex.training.settings import fits, read_settings
 
 
 @dataclass(frozen=True)
@@ -149,12 +150,12 @@ class Run:
         values = read_json(path)
         if not isinstance(values, dict) or set(values) != {f.name for f in fields(RunConfig)}:
             raise InputError(path, "does not hold the settings of a run", hint="restore it or train again")
-        if not _fits(values["seed"], int):
+        if not fits(values["seed"], int):
             raise InputError(path, f"seed: a whole number was expected, got {values['seed']!r}")
         config = RunConfig(
-            source=_read_fields(SourceConfig, values["source"], path, "source"),
-            shading=_read_fields(ShadingConfig, values["shading"], path, "shading"),
-            training=_read_fields(TrainingConfig, values["training"], path, "training"),
+            source=read_settings(SourceConfig, values["source"], path, "source"),
+            shading=read_settings(ShadingConfig, values["shading"], path, "shading"),
+            training=read_settings(TrainingConfig, values["training"], path, "training"),
             seed=values["seed"],
             version=str(values["version"]),
         )
@@ -342,43 +343,6 @@ def load_motion(source: SourceConfig, capture: Capture, scene: Scene) -> Capture
     path = None if source.motion is None else Path(source.motion)
     held_out = None if source.held_out is None else Path(source.held_out)
     return read_captured_motion(path, capture, held_out, scene, fps=source.motion_fps)
-
-
-Config = TypeVar("Config", SourceConfig, ShadingConfig, TrainingConfig)
-
-
-def _read_fields(kind: type[Config], values: object, path: Path, name: str) -> Config:
-    known = {f.name for f in fields(kind)}
-    if not isinstance(values, dict) or not set(values) <= known:
-        unknown = sorted(set(values) - known) if isinstance(values, dict) else values
-        raise InputError(path, f"{name}: unknown settings {unknown}", hint="was it written by another version?")
-    for key, hint in get_type_hints(kind).items():
-        if key in values and not _fits(values[key], hint):
-            raise InputError(path, f"{name}.{key}: {_describe(hint)} was expected, got {values[key]!r}")
-    try:
-        return kind(**values)
-    except (TypeError, SettingError) as error:
-        raise InputError(path, f"{name}: {error}") from error
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value read from JSON is of the annotated kind; an int will do for a float, a bool for neither."""
-    if get_origin(hint) is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
-    if get_args(hint):
-        return any(_fits(value, choice) for choice in get_args(hint))
-    if isinstance(value, bool):
-        return hint is bool
-    return isinstance(value, (int, float) if hint is float else hint)
-
-
-def _describe(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
-    if get_origin(hint) is Literal:
-        return " or ".join(repr(choice) for choice in get_args(hint))
-    if get_args(hint):
-        return " or ".join(_describe(choice) for choice in get_args(hint))
-    return names[hint]
 
 
 def pick_device(name: str) -> torch.device:
