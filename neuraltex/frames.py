@@ -69,7 +69,8 @@ class FrameRenderer:
         posed = mesh if poser is None else poser.pose(poser.rest.verts.clone(), mesh)
         self.mesh = replace(posed, condition=condition, field=mesh.field)
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
-        self.shader.texture.keep_bands()
+        if shader.config.fade_levels:
+            self.shader.texture.keep_bands()
         self.execution = pick_execution(execution, device, seconds=seconds)
         self.opposite, self.alpha, self.finer = opposite_corners(mesh.faces), alpha, finer
         if device.type == "cuda":
