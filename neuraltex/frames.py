@@ -16,7 +16,7 @@ from neuraltex.execution import compile_in_place, pick_execution
 from neuraltex.geometry import Mesh, Poser
 from neuraltex.pipeline import render
 from neuraltex.raster import opposite_corners, rasterize
-from neuraltex.shading import Shader
+from neuraltex.shading import Shader, coloured
 
 # Coverage is counted on so many times the rows and columns.
 FINER = 4
@@ -67,7 +67,8 @@ class FrameRenderer:
         condition = torch.zeros(wanted, device=device) if wanted else None
         # Captured frames read these buffers, so a pose is copied into them; they are nobody else's.
         posed = mesh if poser is None else poser.pose(poser.rest.verts.clone(), mesh)
-        self.mesh = replace(posed, condition=condition, field=mesh.field)
+        field = coloured(mesh.field, shader.texture) if shader.interreflections and mesh.field is not None else None
+        self.mesh = replace(posed, condition=condition, field=field)
         self.shader = copy.deepcopy(shader).requires_grad_(False).eval()
         if shader.config.fade_levels:
             self.shader.texture.keep_bands()

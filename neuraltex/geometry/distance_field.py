@@ -29,6 +29,8 @@ class DistanceField:
         shell_uv: `[K, 2]` texture coordinates of the surface point nearest to each of them.
         origin: `[3]` world position of the first node.
         spacing: `[1]` scene units between neighbouring nodes.
+        colours: `[N, 4]` of all nodes, as `look_around` reads them, for a texture that changes no more; None to look
+            them up each time.
     """
 
     distances: Float[Tensor, "D H W"]
@@ -36,10 +38,12 @@ class DistanceField:
     shell_uv: Float[Tensor, "K 2"]
     origin: Float[Tensor, "3"]
     spacing: Float[Tensor, "1"]
+    colours: Float[Tensor, "N 4"] | None = None
 
     def to(self, device: torch.device | str) -> DistanceField:
         """The same field on `device`."""
-        return replace(self, **{f.name: getattr(self, f.name).to(device) for f in fields(self)})
+        buffers = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: buffer.to(device) for name, buffer in buffers.items() if buffer is not None})
 
 
 @torch.no_grad()

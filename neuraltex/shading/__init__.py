@@ -7,7 +7,7 @@ into RGB by an image network; where no surface is seen, an environment texture i
 from neuraltex.shading.decoders import PaperUNet, UNet, make_decoder
 from neuraltex.shading.shader import Shader, ShadingConfig
 from neuraltex.shading.spherical_harmonics import sh_basis
-from neuraltex.shading.surroundings import look_around
+from neuraltex.shading.surroundings import coloured, look_around
 from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture, direction_to_square
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Shader",
     "ShadingConfig",
     "UNet",
+    "coloured",
     "direction_to_square",
     "look_around",
     "make_decoder",

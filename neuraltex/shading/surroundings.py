@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -16,6 +18,8 @@ from neuraltex.shading.texture import NeuralTexture
 # Colour of what is met, and how free the mirror direction is within a narrow and a wide cone.
 CHANNELS = 5
 STEPS = 32
+# Without kernels, rays that have arrived are swept out of the way after so many steps.
+STEPS_A_SWEEP = 4
 # Slopes of the cones, radius to length: a polished and a satin surface.
 NARROW, WIDE = 0.1, 0.4
 # Where a ray starts above its surface, and how near it passes when it has met something, in spacings of the field.
@@ -47,7 +51,7 @@ def look_around(
     Source: J. C. Hart, "Sphere Tracing", The Visual Computer 1996; cones after I. Quilez, "Soft shadows in raymarched
     SDFs", 2010.
     """
-    colours = _shell_colours(field, texture)
+    colours = _node_colours(field, texture) if field.colours is None else field.colours
     centres, forwards = cameras.center, cameras.w2c[:, 2, :3]
     mask = gbuffer.mask
     if pick_stages(backend, gbuffer.uv) == "triton":
@@ -61,7 +65,13 @@ def look_around(
     return seen
 
 
-def _shell_colours(field: DistanceField, texture: NeuralTexture) -> Float[Tensor, "N 4"]:
+@torch.no_grad()
+def coloured(field: DistanceField, texture: NeuralTexture) -> DistanceField:
+    """A field that knows the colours of a texture which changes no more."""
+    return replace(field, colours=_node_colours(field, texture))
+
+
+def _node_colours(field: DistanceField, texture: NeuralTexture) -> Float[Tensor, "N 4"]:
     """The texture's colour at the nodes around the surface, and 1 there; zeros at the others."""
     uv = field.shell_uv
     grid = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], dim=-1)[None, None]
@@ -99,21 +109,30 @@ def trace(
         grid = ((at - field.origin) * (2 / (spacing * (sizes - 1))) - 1)[None, None, None]
         return grid_sample(volume[None], grid, padding_mode="border", align_corners=True).view(len(volume), -1).t()
 
-    along = torch.zeros_like(facing)
+    origins, dirs, slants, along = start, mirrored, facing.abs(), torch.zeros_like(facing)
     met, narrow, wide = along, torch.ones_like(along), torch.ones_like(along)
-    for _ in range(STEPS):
-        at = start + mirrored * along
+    rays, found = torch.arange(len(points), device=points.device), points.new_zeros(len(points), 3)
+    for step in range(STEPS):
+        at = origins + dirs * along
         inside = ((at >= field.origin) & (at <= farthest)).all(dim=-1, keepdim=True)
         distance = sample(field.distances[None], at)
         hit: Bool[Tensor, "M 1"] = inside & (distance < CONTACT * spacing)
-        free = lift + along * facing.abs()
+        free = lift + along * slants
         ratio, wider = (
             torch.where(hit, 0.0, distance / torch.minimum(free, spacing + slope * along)) for slope in (NARROW, WIDE)
         )
         nearer = inside & (ratio < narrow)
         met, narrow = torch.where(nearer, along, met), torch.where(nearer, ratio, narrow)
         wide = torch.where(inside & (wider < wide), wider, wide)
-        along = along + torch.where(inside & ~hit, distance.clamp(min=0.5 * float(spacing)), 0.0)
+        going = inside & ~hit
+        along = along + torch.where(going, distance.clamp(min=0.5 * float(spacing)), 0.0)
+        if step % STEPS_A_SWEEP == STEPS_A_SWEEP - 1 or step == STEPS - 1:
+            found.index_copy_(0, rays, torch.cat([met, narrow, wide], dim=-1))
+            on = going.squeeze(1).nonzero().squeeze(1)  # the others stay as they are
+            rays, origins, dirs, slants, along, met, narrow, wide = (
+                values.index_select(0, on) for values in (rays, origins, dirs, slants, along, met, narrow, wide)
+            )
+    met, narrow, wide = found.split(1, dim=-1)
     seen = sample(colours.t().view(4, *field.distances.shape), start + mirrored * met)
     share = torch.where(seen[:, 3:] > 1e-3, (1 - narrow) / seen[:, 3:].clamp(min=1e-3), 0.0)
     return torch.cat([seen[:, :3] * share, narrow, wide], dim=-1)
