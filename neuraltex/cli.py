@@ -84,7 +84,7 @@ class Demo:
     """
 
     output: Annotated[Path, arg(aliases=["-o"])] = Path("demo")
-    minutes: float = 3.25
+    minutes: float = 2.75
     device: str = "auto"
     small: bool = False
 

@@ -46,7 +46,7 @@ def run_demo(output: Path, minutes: float, device: torch.device, console: Consol
     """
     scene = bundled_scene()
     shading, training = defaults_for(device)
-    size, num_frames, baseline_steps = (None, 120, 450) if not small else (128, 8, 60)
+    size, num_frames, baseline_steps = (None, 90, 450) if not small else (128, 8, 60)
     if small:
         minutes, training = minutes / 10, replace(training, crop=96)
     source = SourceConfig(
