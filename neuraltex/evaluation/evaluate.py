@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from neuraltex.evaluation.score import ViewScore, frames_a_second, mean_score, s
 from neuraltex.evaluation.steady import read_move, score_steadiness
 from neuraltex.execution import forget_peak, peak_bytes
 from neuraltex.files import write_json
+from neuraltex.geometry import Scene
 from neuraltex.geometry.mesh import Mesh
 from neuraltex.training.config import Budget
 from neuraltex.training.moving import MovingMesh
@@ -57,9 +57,13 @@ def evaluate(
     """
     shader, state = run.load_model(device)
     capture = run.load_capture()
-    asked = budget is not None
-    budget = Budget(minutes=max(state["seconds"], 1e-3) / 60) if budget is None else budget
-    task = replace(_task(run, device, capture, budget, baseline_steps), asked=asked)
+    scene = run.load_scene()
+    task = _task(
+        run, device, scene, capture,
+        asked=budget is not None,
+        budget=budget or Budget(minutes=max(state["seconds"], 1e-3) / 60),
+        baseline_steps=baseline_steps,
+    )  # fmt: skip
     contenders, left_out = admitted(against, task)
     move = None if steady is None else read_move(task, steady)  # refused before anything is trained
     for name, reason in left_out.items():
@@ -70,7 +74,7 @@ def evaluate(
     methods = {"ours": shaded("neuraltex", task.mesh, shader, effort)}
     for contender in contenders:
         methods[contender.name] = prepared(contender, task, report)
-    photos, meshes, pivot = _held_out(task, capture)
+    photos, meshes, pivot = _held_out(task, scene, capture)
     report(f"scoring {len(photos)} held-out views")
     if pivot is not None:
         report("their poses are refined first, as those of the training views were")
@@ -109,9 +113,10 @@ def _of_the_run(task: Task, state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _task(run: Run, device: torch.device, capture: Capture, budget: Budget, baseline_steps: int) -> Task:
+def _task(
+    run: Run, device: torch.device, scene: Scene, capture: Capture, *, asked: bool, budget: Budget, baseline_steps: int
+) -> Task:
     """What all are given: mesh and cameras as the run's training corrected them, too."""
-    scene = run.load_scene()
     rest = scene.flatten().to(device)
     photos = Photos(capture, capture.train_indices, device)
     if run.refined:
@@ -124,12 +129,13 @@ def _task(run: Run, device: torch.device, capture: Capture, budget: Budget, base
         budget,
         baseline_steps,
         run.load_moving(scene, rest, capture.train_indices),
+        asked=asked,
         masked=capture.masks is not None,
         photographed=None if capture.valid is None else capture.valid[capture.train_indices],
     )
 
 
-def _held_out(task: Task, capture: Capture) -> tuple[Photos, list[Mesh], Tensor | None]:
+def _held_out(task: Task, scene: Scene, capture: Capture) -> tuple[Photos, list[Mesh], Tensor | None]:
     """The photographs to score on, the mesh that each shows, and the point that their poses are refined around."""
     run, mesh = task.run, task.mesh
     photos = Photos(capture, capture.test_indices, task.device)
@@ -137,7 +143,6 @@ def _held_out(task: Task, capture: Capture) -> tuple[Photos, list[Mesh], Tensor 
     if run.refined:
         photos.cameras = task.refinement.lens_only(photos.cameras.to(task.device)).to("cpu")
         pivot = task.refinement.pivot if run.config.training.refine_poses else None
-    scene = run.load_scene()
     moving = run.load_moving(scene, scene.flatten().to(task.device), capture.test_indices)
     return photos, _meshes(mesh, moving, len(photos)), pivot
 

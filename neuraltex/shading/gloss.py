@@ -42,6 +42,14 @@ def glossed(
     return (colour * colour.abs() + share * mirrored).clamp(min=DARKEST).sqrt()
 
 
+def mirrored(
+    view_dirs: Float[Tensor, "*batch 3"], normals: Float[Tensor, "*batch 3"]
+) -> tuple[Float[Tensor, "*batch 3"], Float[Tensor, "*batch 1"]]:
+    """Directions mirrored about normals, and the cosines between both. Differentiable in: all."""
+    facing = (view_dirs * normals).sum(-1, keepdim=True)
+    return view_dirs - 2 * facing * normals, facing
+
+
 def facing_of(view: Float[Tensor, "B 9 H W"], mirror: Float[Tensor, "B 9 H W"]) -> Float[Tensor, "B 1 H W"]:
     """Cosine between two directions, from the harmonics of both: those of the second band are the directions."""
     return (view[:, 1:4] * mirror[:, 1:4]).sum(dim=1, keepdim=True) * (4 * math.pi / 3)

@@ -16,7 +16,7 @@ from neuraltex.raster.backends import pick_stages
 from neuraltex.raster.gbuffer import GBuffer
 from neuraltex.shading.decoders import make_decoder
 from neuraltex.shading.detail import Detail
-from neuraltex.shading.gloss import GLOSS, facing_of, glossed
+from neuraltex.shading.gloss import GLOSS, facing_of, glossed, mirrored
 from neuraltex.shading.spherical_harmonics import sh_basis
 from neuraltex.shading.surroundings import CHANNELS as AROUND_CHANNELS
 from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture, fading_sizes
@@ -231,9 +231,8 @@ class Shader(nn.Module):
         Highlights follow the mirror direction, not the view direction: harmonics of it, and a learned picture of what
         is mirrored there, carry over to views that were never photographed.
         """
-        facing = (view_dirs * normals).sum(-1, keepdim=True)
-        mirrored = view_dirs - 2 * facing * normals
-        return torch.cat([view_basis, sh_basis(mirrored).permute(0, 3, 1, 2), reflections(mirrored)], dim=1)
+        dirs, _ = mirrored(view_dirs, normals)
+        return torch.cat([view_basis, sh_basis(dirs).permute(0, 3, 1, 2), reflections(dirs)], dim=1)
 
     def _split(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is given of the features, and the colour that it adds to.

@@ -13,6 +13,7 @@ from neuraltex.cameras.camera import Camera
 from neuraltex.geometry.distance_field import DistanceField
 from neuraltex.raster.backends import pick_stages
 from neuraltex.raster.gbuffer import GBuffer
+from neuraltex.shading.gloss import mirrored
 from neuraltex.shading.texture import NeuralTexture
 
 # Colour of what is met, and how free the mirror direction is within a narrow and a wide cone.
@@ -73,10 +74,7 @@ def coloured(field: DistanceField, texture: NeuralTexture) -> DistanceField:
 
 def _node_colours(field: DistanceField, texture: NeuralTexture) -> Float[Tensor, "N 4"]:
     """The texture's colour at the nodes around the surface, and 1 there; zeros at the others."""
-    uv = field.shell_uv
-    grid = torch.stack([2 * uv[:, 0] - 1, 1 - 2 * uv[:, 1]], dim=-1)[None, None]
-    levels = [grid_sample(level[:, :3], grid, padding_mode="border", align_corners=False) for level in texture.levels]
-    colour = torch.stack(levels).sum(0)[0, :, 0].clamp(0, 1).t()
+    colour = texture.colour(field.shell_uv[None, None])[0, :, 0].clamp(0, 1).t()
     nodes = colour.new_zeros(field.distances.numel(), 4)
     return nodes.index_copy(0, field.shell, torch.cat([colour, torch.ones_like(colour[:, :1])], dim=1))
 
@@ -98,8 +96,7 @@ def trace(
         normals: `[M, 3]` unit.
     """
     spacing = field.spacing
-    facing = (view_dirs * normals).sum(-1, keepdim=True)
-    mirrored = view_dirs - 2 * facing * normals
+    dirs, facing = mirrored(view_dirs, normals)
     lift = LIFT * spacing
     start = points - normals * facing.sign() * lift
     sizes = torch.tensor(field.distances.shape[::-1], device=points.device, dtype=points.dtype)
@@ -109,11 +106,11 @@ def trace(
         grid = ((at - field.origin) * (2 / (spacing * (sizes - 1))) - 1)[None, None, None]
         return grid_sample(volume[None], grid, padding_mode="border", align_corners=True).view(len(volume), -1).t()
 
-    origins, dirs, slants, along = start, mirrored, facing.abs(), torch.zeros_like(facing)
+    origins, onwards, slants, along = start, dirs, facing.abs(), torch.zeros_like(facing)
     met, narrow, wide = along, torch.ones_like(along), torch.ones_like(along)
     rays, found = torch.arange(len(points), device=points.device), points.new_zeros(len(points), 3)
     for step in range(STEPS):
-        at = origins + dirs * along
+        at = origins + onwards * along
         inside = ((at >= field.origin) & (at <= farthest)).all(dim=-1, keepdim=True)
         distance = sample(field.distances[None], at)
         hit: Bool[Tensor, "M 1"] = inside & (distance < CONTACT * spacing)
@@ -129,11 +126,11 @@ def trace(
         if step % STEPS_A_SWEEP == STEPS_A_SWEEP - 1 or step == STEPS - 1:
             found.index_copy_(0, rays, torch.cat([met, narrow, wide], dim=-1))
             on = going.squeeze(1).nonzero().squeeze(1)  # the others stay as they are
-            rays, origins, dirs, slants, along, met, narrow, wide = (
-                values.index_select(0, on) for values in (rays, origins, dirs, slants, along, met, narrow, wide)
+            rays, origins, onwards, slants, along, met, narrow, wide = (
+                values.index_select(0, on) for values in (rays, origins, onwards, slants, along, met, narrow, wide)
             )
     met, narrow, wide = found.split(1, dim=-1)
-    seen = sample(colours.t().view(4, *field.distances.shape), start + mirrored * met)
+    seen = sample(colours.t().view(4, *field.distances.shape), start + dirs * met)
     share = torch.where(seen[:, 3:] > 1e-3, (1 - narrow) / seen[:, 3:].clamp(min=1e-3), 0.0)
     return torch.cat([seen[:, :3] * share, narrow, wide], dim=-1)
 

@@ -84,12 +84,16 @@ class NeuralTexture(nn.Module):
 
         Differentiable in: uv, the texels, more.
         """
-        grid = torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1)
+        grid = _to_grid(uv)
         if footprint is None:
             return self._lookup(grid, (*self.levels, *more))
         levels = (*self.bands(), *more)
         weights = [fade(footprint, size) for size in fading_sizes(levels, len(self.levels))]
         return self._lookup(grid, levels, weights=weights)
+
+    def colour(self, uv: Float[Tensor, "B H W 2"]) -> Float[Tensor, "B 3 H W"]:
+        """The first three channels alone, of all levels. Differentiable in: uv, the texels."""
+        return self._lookup(_to_grid(uv), [level[:, :3] for level in self.levels])
 
     def bands(self) -> tuple[Tensor, ...]:
         """The same texture as levels that each hold only what the coarser ones cannot.
@@ -141,12 +145,17 @@ class NeuralTexture(nn.Module):
                 values = values * weights[index].reshape(batch * height, width)
             total = total + values
         assert isinstance(total, Tensor)
-        return total.view(self.channels, batch, height, width).transpose(0, 1)
+        return total.view(-1, batch, height, width).transpose(0, 1)
 
     def decay_weights(self) -> list[float]:
         """How strongly each level is pulled to zero: 1 on the finest, falling linearly to 0 on the coarsest."""
         last = len(self.levels) - 1
         return [1.0 - level / last if last else 0.0 for level in range(last + 1)]
+
+
+def _to_grid(uv: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:
+    """Texture coordinates, v up, as `grid_sample` counts them."""
+    return torch.stack([2 * uv[..., 0] - 1, 1 - 2 * uv[..., 1]], dim=-1)
 
 
 def _shrunk(level: Tensor, coarser: Tensor) -> Tensor:
