@@ -145,7 +145,7 @@ class NeuralTexture(nn.Module):
                 values = values * weights[index].reshape(batch * height, width)
             total = total + values
         assert isinstance(total, Tensor)
-        return total.view(-1, batch, height, width).transpose(0, 1)
+        return total.view(levels[0].shape[1], batch, height, width).transpose(0, 1)
 
     def decay_weights(self) -> list[float]:
         """How strongly each level is pulled to zero: 1 on the finest, falling linearly to 0 on the coarsest."""
