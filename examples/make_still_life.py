@@ -10,7 +10,8 @@ settings are not rendered again.
     python examples/make_still_life.py --slow 24 --spp 2048 --output runs/still_life_slow
 
 makes a slow camera move between the video's two passes instead, which tells how steady a method's pictures are. Noise
-of the light paths counts as flicker of the true pictures: at 256 samples it is more than half of it.
+of the light paths counts as flicker of the true pictures: at 256 samples it is more than half of it. A second time with
+`--seed 1` and another folder, the noise is another one, and `neuraltex eval --steady` with both folders takes it out.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Options:
         crf: H.264 quality, lower is better.
         variant: Mitsuba's back end.
         slow: frames of a slow camera move that is made instead of the scene's files; 0 for those.
+        seed: another number, another noise of the slow move's light paths.
     """
 
     output: Path
@@ -53,6 +55,7 @@ class Options:
     crf: int = 10
     variant: str = "llvm_ad_rgb"
     slow: int = 0
+    seed: int = 0
 
 
 FPS = 24
@@ -140,7 +143,7 @@ def write_slow_move(options: Options, scene: mi.Scene) -> None:
 
     cameras = views.slow_cameras(options.slow, options.size)
     write_folder_cameras(options.output, cameras)
-    write_pictures(options.output, render_views(options, scene, cameras, "slow", first_seed=3000))
+    write_pictures(options.output, render_views(options, scene, cameras, "slow", first_seed=3000 + 1000 * options.seed))
 
 
 def picture(options: Options, scene: mi.Scene, camera: Camera, label: str, seed: int) -> NDArray[np.uint8]:
