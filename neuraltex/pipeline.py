@@ -85,7 +85,7 @@ def look(
                 "mesh.field: expected the space around the mesh, which this shader mirrors; mesh.with_field() has it"
             )
         around = look_around(mesh.field, shader.texture, gbuffer, cameras, backend)
-    features, colour = shader.features(gbuffer, backend, mesh.condition, around)
+    features, colour = shader.features(gbuffer, backend, mesh.condition, around, shader.places(gbuffer, cameras))
     if opposite is None:
         opposite = opposite_corners(mesh.faces)
     features = antialias(

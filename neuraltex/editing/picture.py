@@ -96,7 +96,8 @@ class EditRenderer:
         around = None
         if self.shader.interreflections:
             around = look_around(self._field(staged), self.shader.texture, gbuffer, camera)
-        features, _ = self.shader.features(_as_photographed(gbuffer, staged), around=around)
+        places = self.shader.places(gbuffer, camera)
+        features, _ = self.shader.features(_as_photographed(gbuffer, staged), around=around, places=places)
         mesh, opposite = staged.mesh, opposite_corners(staged.mesh.faces)
         features = antialias(features.permute(0, 2, 3, 1), gbuffer.fragments, mesh.verts, mesh.faces, opposite, camera)
         rgb = self.shader.decode(features.permute(0, 3, 1, 2))[0].clamp(0, 1)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from tyro.conf import Positional
 
+from neuraltex.errors import SettingError
 from neuraltex.evaluation.contenders import named
 from neuraltex.evaluation.evaluate import evaluate
 from neuraltex.tables import efforts_table, metrics_table
@@ -31,6 +32,8 @@ class Eval:
         steps: steps of training, instead of minutes.
         steady: a folder of frames of a slow camera move that was held out, with their cameras: tells how much each
             method flickers beside the true pictures, and keeps videos of all in RUN/steady.
+        steady_again: another folder of the same move, rendered or photographed a second time: noise of the true
+            pictures then does not count as their flicker.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         baseline_steps: steps of the textured mesh's optimisation, one photograph each.
     """
@@ -40,11 +43,14 @@ class Eval:
     minutes: float | None = None
     steps: int | None = None
     steady: Path | None = None
+    steady_again: Path | None = None
     device: str = "auto"
     baseline_steps: int = 600
 
     def __call__(self) -> None:
         console = Console(stderr=True)
+        if self.steady_again is not None and self.steady is None:
+            raise SettingError("--steady-again: give the first folder of the move as --steady")
         named(self.against)  # before anything is read
         given = self.minutes is not None or self.steps is not None
         budget = Budget(steps=self.steps, minutes=self.minutes) if given else None
@@ -55,6 +61,7 @@ class Eval:
             against=self.against,
             budget=budget,
             steady=self.steady,
+            steady_again=self.steady_again,
             report=lambda text: console.print(text),
         )
         out = Console()

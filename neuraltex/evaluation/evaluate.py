@@ -35,6 +35,7 @@ def evaluate(
     against: str = "",
     budget: Budget | None = None,
     steady: Path | None = None,
+    steady_again: Path | None = None,
 ) -> dict[str, Any]:
     """Score a run and others on its held-out views; writes `metrics.json`, `report.html`, `held_out/` and `against/`.
 
@@ -46,6 +47,7 @@ def evaluate(
         against: the others, as in `named`.
         budget: for how long each of them is trained; as long as the run where None, splats for their 30,000 steps.
         steady: frames of a slow camera move that was held out, with their cameras, to tell how steady pictures are.
+        steady_again: the same move taken again, with other noise.
 
     Returns:
         What `metrics.json` holds.
@@ -65,7 +67,7 @@ def evaluate(
         baseline_steps=baseline_steps,
     )  # fmt: skip
     contenders, left_out = admitted(against, task)
-    move = None if steady is None else read_move(task, steady)  # refused before anything is trained
+    move = None if steady is None else read_move(task, steady, steady_again)  # refused before anything is trained
     for name, reason in left_out.items():
         report(f"{name} is left out: {reason}")
     if contenders[1:] and state["device"] != device_name(device):

@@ -2,13 +2,15 @@
 
 A surface that shines changes with the view in truth, too, so a method's number means something beside that of true
 pictures along the same path: twice as much is flicker, much less is blur or highlights that stick. The true pictures'
-own noise counts as well, and has to be small for that.
+own noise counts as well, unless they were taken twice: what two independent pictures agree on is not noise.
 
 Source: W.-S. Lai et al., "Learning Blind Video Temporal Consistency", ECCV 2018, section 4.2 (the warping error), here
 with the known geometry in place of optical flow.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from jaxtyping import Bool, Float
@@ -25,13 +27,20 @@ MARGIN = 2
 
 
 @torch.no_grad()
-def flicker(mesh: Mesh, cameras: Camera, frames: Float[Tensor, "T H W 3"]) -> float:
-    """Mean absolute change of the surface's colours from frame to frame, where both frames see it.
+def flicker(
+    mesh: Mesh,
+    cameras: Camera,
+    frames: Float[Tensor, "T H W 3"],
+    again: Float[Tensor, "T H W 3"] | None = None,
+) -> float:
+    """Root mean square change of the surface's colours from frame to frame, where both frames see it.
 
     Args:
         mesh: what is seen, the same in all frames.
         cameras: a batch `[T]`, in the frames' order and of their size.
         frames: `[T, H, W, 3]` sRGB-encoded in [0, 1], of any float type.
+        again: the same pictures with other noise, which then does not count: the mean of the product of both changes
+            takes the place of the mean square.
 
     Returns:
         In units of the frames; nan where no two frames see the same point.
@@ -40,18 +49,23 @@ def flicker(mesh: Mesh, cameras: Camera, frames: Float[Tensor, "T H W 3"]) -> fl
         ValueError: there are fewer than 2 frames, or another number or size of them than of cameras.
     """
     expected = [len(cameras.K), cameras.height, cameras.width, 3]
-    if list(frames.shape) != expected or len(frames) < 2:
-        raise ValueError(f"frames: expected 2 or more of the cameras' size, {expected}, got {list(frames.shape)}")
+    series = [frames] if again is None else [frames, again]
+    for taken in series:
+        if list(taken.shape) != expected or len(taken) < 2:
+            raise ValueError(f"frames: expected 2 or more of the cameras' size, {expected}, got {list(taken.shape)}")
     cameras = cameras.to(mesh.verts.dtype)
     change, count = 0.0, 0
     before = _Sight(mesh, cameras[:1])
     for i in range(1, len(frames)):
         now = _Sight(mesh, cameras[i : i + 1])
-        warped, valid = _warp(frames[i - 1].to(mesh.verts.dtype), before, now)
-        change += float((warped - frames[i].to(warped)).abs().mean(dim=-1)[valid].double().sum())
+        changes = []
+        for taken in series:
+            warped, valid = _warp(taken[i - 1].to(mesh.verts.dtype), before, now)
+            changes.append((warped - taken[i].to(warped))[valid].double())
+        change += float((changes[0] * changes[-1]).mean(dim=-1).sum())
         count += int(valid.sum())
         before = now
-    return change / count if count else float("nan")
+    return math.sqrt(max(change / count, 0.0)) if count else float("nan")
 
 
 class _Sight:

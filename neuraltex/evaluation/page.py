@@ -211,9 +211,10 @@ def _steady(page: Page) -> str:
             f'<figure><video src="{uri}" muted loop playsinline controls aria-label="{escape(title)}, slow move">'
             f"</video><figcaption>{escape(told)}</figcaption></figure>"
         )
+    noise = "not counted" if steady["without_noise"] else "counted as well"
     return (
         f"<h2>A slow move</h2><p>{steady['num_frames']} frames that no method has seen. The number is how much the "
         "surface's colours change from frame to frame, relative to the photographs: more is flicker, much less is blur "
-        'or highlights that stick.</p><p><button id="play">Play all</button></p>'
+        f'or highlights that stick. Noise of the photographs is {noise}.</p><p><button id="play">Play all</button></p>'
         f'<div class="videos">{"".join(figures)}</div>'
     )

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from neuraltex.cameras.camera import Camera
-from neuraltex.capture import load_capture, write_video
+from neuraltex.capture import Capture, load_capture, write_video
 from neuraltex.errors import InputError, SettingError
 from neuraltex.evaluation.contender import Method, Task
 from neuraltex.evaluation.flicker import flicker
@@ -30,6 +30,7 @@ class Move:
     Args:
         source: folder that it was read from.
         frames: `[T, H, W, 3]` uint8, in order, on the CPU.
+        again: the same with other noise, where it was photographed twice.
         cameras: a batch `[T]`, of their size, on the device to compute on.
         fps: frames a second.
     """
@@ -38,9 +39,10 @@ class Move:
     frames: UInt8[Tensor, "T H W 3"]
     cameras: Camera
     fps: float
+    again: UInt8[Tensor, "T H W 3"] | None = None
 
 
-def read_move(task: Task, source: Path) -> Move:
+def read_move(task: Task, source: Path, again: Path | None = None) -> Move:
     """Decode a slow move at the size that the run was trained at.
 
     Poses are taken as they are: a correction of each frame would itself be unsteady.
@@ -48,19 +50,35 @@ def read_move(task: Task, source: Path) -> Move:
     Args:
         task: what the methods are given.
         source: a folder of frames in order, with their cameras.
+        again: another of the same move with other noise.
 
     Raises:
         SettingError: the mesh moves, so that nothing tells how it stood in those frames.
-        InputError: the frames cannot be read, or are fewer than two.
+        InputError: the frames cannot be read, or are fewer than two, or not of the same move.
     """
     if task.moving is not None:
         raise SettingError("--steady: the run's mesh moves, and nothing tells how it stood in those frames")
+    capture, order = _in_order(task, source)
+    cameras, twice = capture.cameras[order], None
+    if again is not None:
+        second, order_again = _in_order(task, again)
+        twice = second.images[order_again]
+        if twice.shape != capture.images.shape or not _same(second.cameras[order_again], cameras):
+            raise InputError(again, f"is another move than {source}: expected the same cameras in the same order")
+    corrected = task.refinement.lens_only(cameras.to(task.device))
+    return Move(source, capture.images[order], corrected, capture.fps or FPS, twice)
+
+
+def _in_order(task: Task, source: Path) -> tuple[Capture, Int[Tensor, "T"]]:
     capture = load_capture(source, size=task.run.config.source.size)
     order = capture.frame_indices.argsort(stable=True)
     if len(order) < 2:
         raise InputError(source, f"holds {len(order)} frame, a move has 2 or more")
-    cameras = task.refinement.lens_only(capture.cameras[order].to(task.device))
-    return Move(source, capture.images[order], cameras, capture.fps or FPS)
+    return capture, order
+
+
+def _same(first: Camera, second: Camera) -> bool:
+    return torch.allclose(first.K, second.K) and torch.allclose(first.w2c, second.w2c)
 
 
 def score_steadiness(move: Move, mesh: Mesh, methods: dict[str, Method], folder: Path) -> dict[str, Any]:
@@ -73,8 +91,8 @@ def score_steadiness(move: Move, mesh: Mesh, methods: dict[str, Method], folder:
         folder: where to write the videos, `truth.mp4` among them.
 
     Returns:
-        For `metrics.json`: the mean change of colours between frames by method, and its ratio to the truth's, both
-        null where no two frames see the same point.
+        For `metrics.json`: the change of colours between frames by method, and its ratio to the truth's, both null
+        where no two frames see the same point; and whether the truth's noise was left out of that.
 
     Raises:
         InputError: a video cannot be written.
@@ -83,16 +101,22 @@ def score_steadiness(move: Move, mesh: Mesh, methods: dict[str, Method], folder:
     for name in (TRUTH, *methods):
         frames = move.frames if name == TRUTH else _frames(methods[name], mesh, move.cameras)
         write_video(folder / f"{name}.mp4", frames, move.fps)
-        value = flicker(mesh, move.cameras, frames.to(mesh.verts.device).half() / 255)
+        again = move.again if name == TRUTH else None
+        value = flicker(mesh, move.cameras, *(_as_float(taken, mesh) for taken in (frames, again) if taken is not None))
         measured[name] = value if math.isfinite(value) else None
     truth = measured[TRUTH]
     return {
         "capture": str(move.source),
         "num_frames": len(move.frames),
         "fps": move.fps,
+        "without_noise": move.again is not None,
         "flicker": measured,
         "ratio": {name: value / truth if value is not None and truth else None for name, value in measured.items()},
     }
+
+
+def _as_float(frames: UInt8[Tensor, "T H W 3"], mesh: Mesh) -> Tensor:
+    return frames.to(mesh.verts.device).half() / 255
 
 
 @torch.no_grad()

@@ -23,6 +23,8 @@ from neuraltex.kernels.lookup import (
 from neuraltex.kernels.triangles import load_vector
 
 FIRST_MODULATED = tl.constexpr(3)
+# As in `neuraltex.shading.parallax`.
+LEAST_ROOM = tl.constexpr(0.05)
 
 
 @triton.jit
@@ -81,6 +83,37 @@ def _mirror(dx, dy, dz, nx, ny, nz):
 
 
 @triton.jit
+def _room(px, py, pz, mx, my, mz):
+    """How far along a direction a place in the unit sphere lies, and half the chord through it; `met_on_sphere`."""
+    along = px * mx + py * my + pz * mz
+    room = along * along + 1.0 - (px * px + py * py + pz * pz)
+    return along, tl.sqrt(tl.maximum(room, LEAST_ROOM)), room > LEAST_ROOM
+
+
+@triton.jit
+def _met(places, pixel, covered, mx, my, mz, NEAR: tl.constexpr):
+    """Where mirror rays meet the sphere, as directions from its centre."""
+    if NEAR:
+        px, py, pz = load_vector(places, pixel, covered)
+        along, half, _inside = _room(px, py, pz, mx, my, mz)
+        way = half - along
+        mx, my, mz = px + way * mx, py + way * my, pz + way * mz
+    return mx, my, mz
+
+
+@triton.jit
+def _met_backward(px, py, pz, mx, my, mz, gx, gy, gz):
+    """Gradients to places and to directions from those to where rays meet the sphere."""
+    along, half, inside = _room(px, py, pz, mx, my, mz)
+    way = half - along
+    ahead = gx * mx + gy * my + gz * mz
+    back = ahead * (tl.where(inside, along / half, 0.0) - 1.0)
+    out = tl.where(inside, ahead / half, 0.0)
+    place = gx + back * mx - out * px, gy + back * my - out * py, gz + back * mz - out * pz
+    return place, (way * gx + back * px, way * gy + back * py, way * gz + back * pz)
+
+
+@triton.jit
 def _sample_square(
     levels, heights, widths, fading, u, v, extent, channel, used, num_channels, num_levels: tl.constexpr
 ):
@@ -131,10 +164,11 @@ def _load_pixels(uv, footprint, dirs, normals, mask, pixel, active, DIRECTIONAL:
 
 @triton.jit
 def features_kernel(
-    uv, footprint, dirs, normals, mask, levels, heights, widths, fading, sky_levels, sky_sizes, mirror_levels,
+    uv, footprint, dirs, normals, places, mask, levels, heights, widths, fading, sky_levels, sky_sizes, mirror_levels,
     mirror_sizes, features, num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
-    CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, BLOCK: tl.constexpr,
+    CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, NEAR: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Features `[pixels, num_features]`."""
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
@@ -162,7 +196,8 @@ def features_kernel(
         block = tl.full([1, DIRECTED], 0.0, tl.float32)
         block = _spread(basis, column, 0, block)
         block = _spread(_harmonics(mx, my, mz), column, 9, block)
-        s, t = octahedron_place(mx, my, mz)
+        ex, ey, ez = _met(places, pixel, covered, mx, my, mz, NEAR)
+        s, t = octahedron_place(ex, ey, ez)
         mirrors = ((column >= 18) & (column < 18 + mirror_channels))[None, :]
         seen = _sample_sphere(
             mirror_levels, mirror_sizes, s, t, column - 18, covered[:, None] & mirrors, mirror_channels, MIRROR_LEVELS
@@ -176,11 +211,12 @@ def features_kernel(
 
 @triton.jit
 def texels_backward_kernel(
-    uv, footprint, dirs, normals, mask, heights, widths, fading, sky_sizes, mirror_sizes,
+    uv, footprint, dirs, normals, places, mask, heights, widths, fading, sky_sizes, mirror_sizes,
     grad, grad_levels, copies, grad_sky_levels, sky_copies, grad_mirror_levels, mirror_copies, scale_at,
     num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
-    CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, EXACT: tl.constexpr, BLOCK: tl.constexpr,
+    CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, NEAR: tl.constexpr,
+    EXACT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Gradients to the texels of all three pyramids; small levels come in copies, to be added up afterwards."""
     program = tl.program_id(0)
@@ -213,7 +249,8 @@ def texels_backward_kernel(
     if DIRECTIONAL:
         column = tl.arange(0, DIRECTED)
         mx, my, mz, _facing = _mirror(dx, dy, dz, nx, ny, nz)
-        s, t = octahedron_place(mx, my, mz)
+        ex, ey, ez = _met(places, pixel, covered, mx, my, mz, NEAR)
+        s, t = octahedron_place(ex, ey, ez)
         used = covered[:, None] & ((column >= 18) & (column < 18 + mirror_channels))[None, :]
         seen = tl.load(came + (num_channels + column)[None, :], mask=used, other=0.0).to(tl.float32)
         for k in tl.static_range(MIRROR_LEVELS):
@@ -239,13 +276,14 @@ def _slope_sphere(levels, sizes, s, t, channel, used, num_channels, grad, num_le
 
 @triton.jit
 def inputs_backward_kernel(
-    uv, footprint, dirs, normals, mask, levels, heights, widths, fading, sky_levels, sky_sizes, mirror_levels,
-    mirror_sizes, grad, grad_uv, grad_dirs, grad_normals,
+    uv, footprint, dirs, normals, places, mask, levels, heights, widths, fading, sky_levels, sky_sizes, mirror_levels,
+    mirror_sizes, grad, grad_uv, grad_dirs, grad_normals, grad_places,
     num_pixels, num_channels, mirror_channels, num_features,
     NUM_LEVELS: tl.constexpr, SKY_LEVELS: tl.constexpr, MIRROR_LEVELS: tl.constexpr,
-    CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, BLOCK: tl.constexpr,
+    CHANNELS: tl.constexpr, DIRECTIONAL: tl.constexpr, DIRECTED: tl.constexpr, NEAR: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradients to UV, directions and normals."""
+    """Gradients to UV, directions, normals and places."""
     pixel = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     active = pixel < num_pixels
     covered, u, v, extent, dx, dy, dz, nx, ny, nz = _load_pixels(
@@ -284,12 +322,18 @@ def inputs_backward_kernel(
         vx, vy, vz = _harmonics_backward(dx, dy, dz, _columns(directed, column, 0))
         mx, my, mz, facing = _mirror(dx, dy, dz, nx, ny, nz)
         rx, ry, rz = _harmonics_backward(mx, my, mz, _columns(directed, column, 9))
-        s, t = octahedron_place(mx, my, mz)
+        ex, ey, ez = _met(places, pixel, covered, mx, my, mz, NEAR)
+        s, t = octahedron_place(ex, ey, ez)
         used = used & (column >= 18)[None, :]
         grad_s, grad_t = _slope_sphere(
             mirror_levels, mirror_sizes, s, t, column - 18, used, mirror_channels, directed, MIRROR_LEVELS
         )
-        sx, sy, sz = octahedron_place_backward(mx, my, mz, grad_s, grad_t)
+        sx, sy, sz = octahedron_place_backward(ex, ey, ez, grad_s, grad_t)
+        if NEAR:
+            px, py, pz = load_vector(places, pixel, covered)
+            to_place, to_mirror = _met_backward(px, py, pz, mx, my, mz, sx, sy, sz)
+            _store3(grad_places, pixel, to_place[0], to_place[1], to_place[2], active)
+            sx, sy, sz = to_mirror
         rx, ry, rz = rx + sx, ry + sy, rz + sz
         # mirrored = d - 2 (d . n) n
         along = rx * nx + ry * ny + rz * nz

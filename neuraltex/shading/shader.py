@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from tyro import conf
 from tyro.conf import arg
 
+from neuraltex.cameras.camera import Camera
 from neuraltex.errors import SettingError
 from neuraltex.raster.backends import pick_stages
 from neuraltex.raster.gbuffer import GBuffer
 from neuraltex.shading.decoders import make_decoder
 from neuraltex.shading.detail import Detail
 from neuraltex.shading.gloss import GLOSS, facing_of, glossed, mirrored
+from neuraltex.shading.parallax import met_on_sphere, places_in_sphere
 from neuraltex.shading.spherical_harmonics import sh_basis
 from neuraltex.shading.surroundings import CHANNELS as AROUND_CHANNELS
 from neuraltex.shading.texture import EnvironmentTexture, NeuralTexture, fading_sizes
@@ -55,7 +57,10 @@ class ShadingConfig:
             frame, such as expression coefficients. Where each state is seen in few frames it learns those frames.
         detail_size: texels along each side of that.
         detail_bases: textures that it is blended from.
+        near_surroundings: learn how near the surroundings are that "default" sees in mirror directions, as the radius
+            and the centre of a sphere, instead of leaving them infinitely far. None for yes.
         num_conditions: how many numbers the motion tells; found by itself.
+        box: centre and diagonal of the scene; found by itself.
 
     Raises:
         SettingError: a size or number of levels that cannot be.
@@ -76,9 +81,15 @@ class ShadingConfig:
     detail: bool = False
     detail_size: int = 128
     detail_bases: int = 8
+    near_surroundings: bool | None = None
     num_conditions: Annotated[int, conf.Suppress] = 0
+    box: Annotated[tuple[float, float, float, float] | None, conf.Suppress] = None
 
     def __post_init__(self) -> None:
+        if self.box is not None:  # a list where it was read from a file
+            object.__setattr__(self, "box", tuple(self.box))
+            if len(self.box) != 4 or not self.box[3] > 0:
+                raise SettingError(f"box: expected a diagonal above 0 behind the centre, got {self.box}")
         if self.texture_channels < MODULATED.stop:
             raise SettingError(f"texture_channels: expected {MODULATED.stop} or more, got {self.texture_channels}")
         for name, size, levels in (
@@ -114,6 +125,8 @@ class Shader(nn.Module):
         SettingError: a size that cannot be.
     """
 
+    box: Float[Tensor, "4"]
+
     def __init__(self, config: ShadingConfig) -> None:
         super().__init__()
         self.config = config
@@ -144,6 +157,9 @@ class Shader(nn.Module):
             if config.detail and config.num_conditions
             else None
         )
+        nears = config.near_surroundings and config.box is not None and self.reflections is not None
+        self.sphere = nn.Parameter(torch.zeros(4)) if nears else None
+        self.register_buffer("box", torch.tensor(config.box or (0.0, 0.0, 0.0, 1.0)), persistent=False)
         directional = REFLECTION_CHANNELS + 1 + (AROUND_CHANNELS if self.interreflections else 2 * 9)
         directional = directional if config.decoder == "default" else 0
         self.decoder = make_decoder(config.decoder, channels + directional, config.decoder_width, config.decoder_levels)
@@ -154,6 +170,7 @@ class Shader(nn.Module):
         backend: str = "auto",
         condition: Float[Tensor, "E"] | None = None,
         around: Float[Tensor, "B H W 5"] | None = None,
+        places: Float[Tensor, "B H W 3"] | None = None,
     ) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 3 H W"]]:
         """The decoder's input.
 
@@ -162,6 +179,7 @@ class Shader(nn.Module):
             backend: as in `pick_stages`.
             condition: `[E]` the state of the surface, the same in all views; needed where detail was learned.
             around: `[B, H, W, 5]` from `look_around`; needed where the shader has interreflections.
+            places: `[B, H, W, 3]` from `places`; None where the surroundings are infinitely far.
 
         Returns:
             `[B, C, H, W]` features, on the fast path followed by zeros up to a multiple of 8; and the `[B, 3, H, W]`
@@ -176,7 +194,7 @@ class Shader(nn.Module):
             raise ValueError("around: expected what the surface mirrors, which interreflections need, got None")
         more = self._more_levels(condition)
         if pick_stages(backend, gbuffer.uv) == "triton":
-            return self._fused_features(gbuffer, more, around)
+            return self._fused_features(gbuffer, more, around, places)
         covered = gbuffer.mask[:, None]
         texels = self.texture(gbuffer.uv, more, gbuffer.footprint if self.config.fade_levels else None)
         view_dirs = gbuffer.view_dirs
@@ -189,11 +207,27 @@ class Shader(nn.Module):
         features = torch.where(covered, surface, behind)
         colour = torch.where(covered, before, behind[:, :3])
         if self.reflections is not None:
-            directional = self._directional(view_dirs, gbuffer.normals, view_basis, self.reflections)
+            dirs, _ = mirrored(view_dirs, gbuffer.normals)
+            met = dirs if places is None else met_on_sphere(places, dirs)
+            # Highlights follow the mirror direction, not the view direction: harmonics of it, and a learned picture of
+            # what is mirrored there, carry over to views that were never photographed.
+            harmonics = [view_basis, sh_basis(dirs).permute(0, 3, 1, 2)]
+            directional = torch.cat([*harmonics, self.reflections(met)], dim=1)
             features = torch.cat([features, directional * covered, covered.to(features.dtype)], dim=1)
         if around is not None:
             features = torch.cat([features, around.permute(0, 3, 1, 2)], dim=1)
         return features, colour
+
+    def places(self, gbuffer: GBuffer, cameras: Camera) -> Float[Tensor, "B H W 3"] | None:
+        """Where surfaces lie among the surroundings, as `features` asks for it.
+
+        Args:
+            gbuffer: surface buffers `[B, H, W, ...]`.
+            cameras: a batch `[B]`, that the buffers were made with.
+
+        Differentiable in: gbuffer's depth and ray_dirs, cameras' w2c, the sphere.
+        """
+        return None if self.sphere is None else places_in_sphere(gbuffer, cameras, self.box, self.sphere)
 
     def _more_levels(self, condition: Tensor | None) -> tuple[Tensor, ...]:
         if self.detail is None:
@@ -203,7 +237,7 @@ class Shader(nn.Module):
         return (self.detail(condition),)
 
     def _fused_features(
-        self, gbuffer: GBuffer, more: tuple[Tensor, ...], around: Tensor | None
+        self, gbuffer: GBuffer, more: tuple[Tensor, ...], around: Tensor | None, places: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         from neuraltex.shading.triton_features import Pyramids, surface_features
 
@@ -214,25 +248,14 @@ class Shader(nn.Module):
         fades = bool(self.config.fade_levels)
         levels = (*(self.texture.bands() if fades else self.texture.levels), *more)
         fading = fading_sizes(levels, len(self.texture.levels)) if fades else (0,) * len(levels)
-        pyramids = Pyramids(levels, fading, sky, mirror, room)
+        pyramids = Pyramids(levels, fading, sky, mirror, near=places is not None, room=room)
         buffers = (gbuffer.uv, gbuffer.footprint, gbuffer.ray_dirs, gbuffer.normals, gbuffer.mask)
-        features = surface_features(*buffers, pyramids)
+        features = surface_features(*buffers, pyramids, places)
         if around is not None:
             first = pyramids.used_features
             features[..., first : first + room] = around
         features = features.permute(0, 3, 1, 2)
         return features, features[:, :3]
-
-    def _directional(
-        self, view_dirs: Tensor, normals: Tensor, view_basis: Tensor, reflections: EnvironmentTexture
-    ) -> Tensor:
-        """What the view direction tells beside the texels: `[B, 9 + 9 + 8, H, W]`.
-
-        Highlights follow the mirror direction, not the view direction: harmonics of it, and a learned picture of what
-        is mirrored there, carry over to views that were never photographed.
-        """
-        dirs, _ = mirrored(view_dirs, normals)
-        return torch.cat([view_basis, sh_basis(dirs).permute(0, 3, 1, 2), reflections(dirs)], dim=1)
 
     def _split(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """What the network is given of the features, and the colour that it adds to.

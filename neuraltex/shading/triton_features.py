@@ -32,6 +32,7 @@ class Pyramids:
         sky: levels `[1, C, S, S]` on the octahedron, looked up where no surface is seen; empty for none.
         mirror: levels `[1, M, S, S]` on the octahedron, looked up in mirror directions; empty for none, and then no
             directional features either.
+        near: whether `mirror` is looked up where mirror rays meet a sphere around the scene, not by direction alone.
         room: features to leave 0 behind directional ones, for others to fill.
     """
 
@@ -39,6 +40,7 @@ class Pyramids:
     fading: tuple[int, ...]
     sky: tuple[Tensor, ...]
     mirror: tuple[Tensor, ...]
+    near: bool = False
     room: int = 0
 
     @property
@@ -50,7 +52,7 @@ class Pyramids:
         """Others in the place of the levels of `all`."""
         first, second = len(self.texture), len(self.texture) + len(self.sky)
         parts = (tuple(levels[:first]), self.fading, tuple(levels[first:second]), tuple(levels[second:]))
-        return Pyramids(*parts, self.room)
+        return Pyramids(*parts, self.near, self.room)
 
     @property
     def num_features(self) -> int:
@@ -73,6 +75,7 @@ class Pyramids:
             "MIRROR_LEVELS": len(self.mirror),
             "CHANNELS": padded,
             "DIRECTIONAL": bool(self.mirror),
+            "NEAR": self.near,
             "DIRECTED": directed,
             "BLOCK": max(VALUES_A_PROGRAM // max(padded, directed), 1),
         }
@@ -101,13 +104,14 @@ class _Features(torch.autograd.Function):
         footprint: Tensor,
         dirs: Tensor,
         normals: Tensor,
+        places: Tensor,
         mask: Tensor,
         like: Pyramids,
         exact: bool,
         *levels: Tensor,
     ) -> Tensor:
         pyramids = like.split(levels)
-        pixels = tuple(buffer.contiguous() for buffer in (uv, footprint, dirs, normals, mask))
+        pixels = tuple(buffer.contiguous() for buffer in (uv, footprint, dirs, normals, places, mask))
         rows = [_rows(part, uv) for part in (pyramids.texture, pyramids.sky, pyramids.mirror)]
         heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
         features = uv.new_empty(*mask.shape, pyramids.num_features)
@@ -126,27 +130,27 @@ class _Features(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        uv, footprint, dirs, normals, mask, *levels = ctx.saved_tensors
-        pixels = (uv, footprint, dirs, normals, mask)
+        pixels, levels = ctx.saved_tensors[:6], ctx.saved_tensors[6:]
         pyramids = ctx.like.split(levels)
         grad = grad.contiguous()
         needs = ctx.needs_input_grad
-        grad_uv, grad_dirs, grad_normals = None, None, None
-        if needs[0] or any(needs[2:4]):
-            grad_uv, grad_dirs, grad_normals = _inputs_backward(pixels, pyramids, grad)
+        grad_uv, grad_dirs, grad_normals, grad_places = None, None, None, None
+        if needs[0] or any(needs[2:5]):
+            grad_uv, grad_dirs, grad_normals, grad_places = _inputs_backward(pixels, pyramids, grad)
         texels: tuple[Tensor | None, ...] = (None,) * len(levels)
-        if any(needs[7:]):
+        if any(needs[8:]):
             texels = _texels_backward(pixels, pyramids, grad, exact=ctx.exact)
-        return grad_uv, None, grad_dirs, grad_normals, None, None, None, *texels
+        grad_places = grad_places if pyramids.near else None
+        return grad_uv, None, grad_dirs, grad_normals, grad_places, None, None, None, *texels
 
 
 def _inputs_backward(pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor) -> tuple[Tensor, ...]:
-    uv, _, dirs, normals, mask = pixels
+    uv, _, dirs, normals, places, mask = pixels
     rows = [_rows(part, uv) for part in (pyramids.texture, pyramids.sky, pyramids.mirror)]
     heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
     settings = pyramids.settings()
     mirror_channels = pyramids.mirror[0].shape[1] if pyramids.mirror else 0
-    grads = torch.empty_like(uv), torch.empty_like(dirs), torch.zeros_like(normals)
+    grads = torch.empty_like(uv), torch.empty_like(dirs), torch.zeros_like(normals), torch.zeros_like(places)
     with torch.cuda.device_of(uv):
         kernels.inputs_backward_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
             *pixels, rows[0], heights, widths, pyramids.fading, rows[1], sky_sizes, rows[2], mirror_sizes,
@@ -199,6 +203,7 @@ def surface_features(
     normals: Float[Tensor, "B H W 3"],
     mask: Tensor,
     pyramids: Pyramids,
+    places: Float[Tensor, "B H W 3"] | None = None,
     *,
     deterministic: bool = False,
 ) -> Float[Tensor, "B H W N"]:
@@ -211,6 +216,7 @@ def surface_features(
         normals: `[B, H, W, 3]` unit, world.
         mask: `[B, H, W]` true where a surface is seen.
         pyramids: float32 or bfloat16 levels of any sizes and channels.
+        places: `[B, H, W, 3]` from `places_in_sphere`, where `pyramids.near`.
         deterministic: add texel gradients up in fixed point, the same at every run whatever the order; slower.
 
     Returns:
@@ -218,6 +224,7 @@ def surface_features(
         direction on the surface; with a mirror pyramid also 9 harmonics of the view direction, 9 of the mirror
         direction, the mirror's channels, 1 where a surface is seen, and zeros up to a multiple of 8.
 
-    Differentiable in: uv, dirs, normals, the texels.
+    Differentiable in: uv, dirs, normals, places, the texels.
     """
-    return _Features.apply(uv, footprint, dirs, normals, mask, pyramids, deterministic, *pyramids.all)
+    inside = normals if places is None else places  # a stand-in that is not read
+    return _Features.apply(uv, footprint, dirs, normals, inside, mask, pyramids, deterministic, *pyramids.all)

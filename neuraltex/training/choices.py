@@ -80,5 +80,18 @@ def choose_shading(
         environment=capture.masks is None if shading.environment is None else shading.environment,
         interreflections=mirrors if shading.interreflections is None else shading.interreflections,
         fade_levels=True if shading.fade_levels is None else shading.fade_levels,
+        near_surroundings=True if shading.near_surroundings is None else shading.near_surroundings,
         num_conditions=count,
+        box=_box(scene),
     )
+
+
+def _box(scene: Scene) -> tuple[float, float, float, float] | None:
+    """Centre and diagonal of a scene; None where it has no extent."""
+    verts = scene.flatten(dtype=torch.float64).verts
+    if not len(verts):
+        return None
+    lowest, highest = verts.amin(dim=0), verts.amax(dim=0)
+    x, y, z = ((lowest + highest) / 2).tolist()
+    diagonal = float((highest - lowest).norm())
+    return (x, y, z, diagonal) if diagonal > 0 else None

@@ -21,6 +21,7 @@ class TrainingConfig:
         far_range: how many times farther at most, 1 or more.
         texture_rate: step size of the neural texture and the environment.
         decoder_rate: step size of the image network.
+        sphere_rate: step size of how near the mirrored surroundings are, and where, in their radius.
         texture_decay: pull of the finest texture level to zero, relative to its step size; coarser levels are pulled
             less, the coarsest not at all.
         environment_decay: the same of the environment. Strong, since what lies far behind is mostly smooth: directions
@@ -60,6 +61,7 @@ class TrainingConfig:
     far_range: float = 8.0
     texture_rate: float = 4e-3
     decoder_rate: float = 2e-3
+    sphere_rate: float = 1e-2
     texture_decay: float = 0.5
     environment_decay: float = 10.0
     environment_smoothness: float = 0.1

@@ -40,6 +40,9 @@ def fits(value: object, hint: Any) -> bool:
     """Whether a value read from JSON is of the annotated kind; an int will do for a float, a bool for neither."""
     if get_origin(hint) is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        kinds = get_args(hint)
+        return isinstance(value, list) and len(value) == len(kinds) and all(map(fits, value, kinds))
     if get_args(hint):
         return any(fits(value, choice) for choice in get_args(hint))
     if isinstance(value, bool):
@@ -51,6 +54,8 @@ def _describe(hint: Any) -> str:
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "null"}
     if get_origin(hint) is Literal:
         return " or ".join(repr(choice) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return f"[{', '.join(_describe(kind) for kind in get_args(hint))}]"
     if get_args(hint):
         return " or ".join(_describe(choice) for choice in get_args(hint))
     return names[hint]

@@ -120,6 +120,8 @@ class Trainer:
                 for level, decay in zip(texture.levels, texture.decay_weights(), strict=True):
                     groups.append(Group([level], config.texture_rate, decay * strength))
         groups.append(Group(list(shader.decoder.parameters()), config.decoder_rate, 0.0))
+        if shader.sphere is not None:
+            groups.append(Group([shader.sphere], config.sphere_rate, 0.0))
         if shader.detail is not None:
             groups.append(Group([shader.detail.bases], config.texture_rate, config.detail_decay))
             groups.append(Group(list(shader.detail.blend.parameters()), config.decoder_rate, 0.0))

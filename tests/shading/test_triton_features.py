@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 from neuraltex.shading import EnvironmentTexture, NeuralTexture, sh_basis
 
 pytest.importorskip("triton", reason="needs Triton")
+from neuraltex.shading.parallax import met_on_sphere
 from neuraltex.shading.texture import fading_sizes
 from neuraltex.shading.triton_features import Pyramids, surface_features
 
@@ -38,7 +39,14 @@ def _textures(channels: int, num_levels: int, *, sky: bool, mirror: bool):
     return [texture.to(DEVICE) if texture is not None else None for texture in textures]
 
 
-def ref_features(uv, footprint, dirs, normals, mask, texture, sky, mirror):
+def _places(shape):
+    """Places in the unit sphere, some so near to it that they are held back."""
+    generator = torch.Generator().manual_seed(6)
+    away = torch.rand(*shape, 1, generator=generator) * 1.2
+    return (normalize(torch.randn(*shape, 3, generator=generator), dim=-1) * away).to(DEVICE)
+
+
+def ref_features(uv, footprint, dirs, normals, mask, texture, sky, mirror, places=None):
     """The same features, one thing after the other."""
     texels, basis = texture(uv, (), footprint), sh_basis(dirs).permute(0, 3, 1, 2)
     surface = torch.cat([texels[:, :3], texels[:, 3:12] * basis, texels[:, 12:]], dim=1)
@@ -46,28 +54,36 @@ def ref_features(uv, footprint, dirs, normals, mask, texture, sky, mirror):
     features = torch.where(mask[:, None], surface, behind)
     if mirror is not None:
         mirrored = dirs - 2 * (dirs * normals).sum(-1, keepdim=True) * normals
-        more = [basis, sh_basis(mirrored).permute(0, 3, 1, 2), mirror(mirrored), torch.ones_like(basis[:, :1])]
+        met = mirrored if places is None else met_on_sphere(places, mirrored)
+        more = [basis, sh_basis(mirrored).permute(0, 3, 1, 2), mirror(met), torch.ones_like(basis[:, :1])]
         features = torch.cat([features, torch.cat(more, dim=1) * mask[:, None]], dim=1)
     return features.permute(0, 2, 3, 1)
 
 
-def _kernel_features(uv, footprint, dirs, normals, mask, texture, sky, mirror, **options):
+def _kernel_features(uv, footprint, dirs, normals, mask, texture, sky, mirror, places=None, **options):
     far = [tuple(part.levels) if part is not None else () for part in (sky, mirror)]
     bands = texture.bands()
-    pyramids = Pyramids(bands, fading_sizes(bands, len(bands)), *far)
-    return surface_features(uv, footprint, dirs, normals, mask, pyramids, **options)
+    pyramids = Pyramids(bands, fading_sizes(bands, len(bands)), *far, near=places is not None)
+    return surface_features(uv, footprint, dirs, normals, mask, pyramids, places, **options)
 
 
 @pytest.mark.parametrize(
-    ("channels", "num_levels", "sky", "mirror"), [(16, 4, True, True), (16, 1, False, False), (13, 2, True, True)]
+    ("channels", "num_levels", "sky", "mirror", "near"),
+    [
+        (16, 4, True, True, False),
+        (16, 4, True, True, True),
+        (16, 1, False, False, False),
+        (13, 2, True, True, True),
+    ],
 )
-def test_values_and_gradients_equal_those_of_plain_torch(channels, num_levels, sky, mirror):
+def test_values_and_gradients_equal_those_of_plain_torch(channels, num_levels, sky, mirror, near):
     results = []
     for function in (ref_features, _kernel_features):
         uv, footprint, dirs, normals, mask = _inputs()
-        leaves = [t.requires_grad_() for t in (uv, dirs, normals)]
+        places = _places(mask.shape) if near else None
+        leaves = [t.requires_grad_() for t in (uv, dirs, normals, places) if t is not None]
         textures = _textures(channels, num_levels, sky=sky, mirror=mirror)
-        features = function(uv, footprint, dirs, normals, mask, *textures)
+        features = function(uv, footprint, dirs, normals, mask, *textures, places)
         num_features = channels + (2 * 9 + 5 + 1 if mirror else 0)
         assert not features[..., num_features:].any()
         features = features[..., :num_features]
