@@ -86,10 +86,8 @@ class ShadingConfig:
     box: Annotated[tuple[float, float, float, float] | None, conf.Suppress] = None
 
     def __post_init__(self) -> None:
-        if self.box is not None:  # a list where it was read from a file
-            object.__setattr__(self, "box", tuple(self.box))
-            if len(self.box) != 4 or not self.box[3] > 0:
-                raise SettingError(f"box: expected a diagonal above 0 behind the centre, got {self.box}")
+        if self.box is not None and not self.box[3] > 0:
+            raise SettingError(f"box: expected a diagonal above 0 behind the centre, got {self.box}")
         if self.texture_channels < MODULATED.stop:
             raise SettingError(f"texture_channels: expected {MODULATED.stop} or more, got {self.texture_channels}")
         for name, size, levels in (

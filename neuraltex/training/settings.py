@@ -31,7 +31,8 @@ def read_settings(kind: type[Config], values: object, path: Path, name: str) -> 
         if key in values and not fits(values[key], hint):
             raise InputError(path, f"{name}.{key}: {_describe(hint)} was expected, got {values[key]!r}")
     try:
-        return kind(**values)
+        # JSON has lists where settings have tuples.
+        return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
     except (TypeError, SettingError) as error:
         raise InputError(path, f"{name}: {error}") from error
 
