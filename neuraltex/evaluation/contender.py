@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -172,7 +173,8 @@ def _kept(folder: Path, settings: dict[str, Any]) -> Effort | None:
         return None
     kept = read_json(folder / SETTINGS_FILE)
     try:
-        return Effort(**kept["effort"]) if kept["settings"] == settings else None
+        same = kept["settings"] == json.loads(json.dumps(settings))  # as a file has them, lists for tuples
+        return Effort(**kept["effort"]) if same else None
     except (KeyError, TypeError) as error:
         raise InputError(
             folder / SETTINGS_FILE, f"does not hold the settings of a contender ({error})", hint=f"delete {folder}"
