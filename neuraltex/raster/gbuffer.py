@@ -48,6 +48,17 @@ class GBuffer:
         # A surface point lies on its pixel's ray, so the view direction needs nothing but the camera.
         return self.ray_dirs * self.mask[..., None]
 
+    def distances(self, cameras: Camera) -> Float[Tensor, "B H W"]:
+        """`[B, H, W]` from the camera's centre to the surface along each pixel's ray, scene units.
+
+        Args:
+            cameras: a batch `[B]`, that the buffers were made with.
+
+        Differentiable in: depth, ray_dirs, cameras' w2c.
+        """
+        forwards = cameras.w2c[:, None, None, 2, :3].to(self.depth)
+        return self.depth / (self.ray_dirs * forwards).sum(dim=-1)
+
     @property
     def part_ids(self) -> Int[Tensor, "B H W"]:
         """`[B, H, W]` int64 index into the mesh's part names, -1 on the background."""

@@ -34,11 +34,9 @@ def places_in_sphere(
 
     Differentiable in: gbuffer's depth and ray_dirs, cameras' w2c, sphere.
     """
-    forwards = cameras.w2c[:, None, None, 2, :3].to(gbuffer.depth)
-    away = gbuffer.depth / (gbuffer.ray_dirs * forwards).sum(dim=-1)
     scale = sphere[0] / box[3]
     eyes = (cameras.center.to(gbuffer.depth) - box[:3]) * scale + sphere[1:]
-    places = eyes[:, None, None] + (away * scale)[..., None] * gbuffer.ray_dirs
+    places = eyes[:, None, None] + (gbuffer.distances(cameras) * scale)[..., None] * gbuffer.ray_dirs
     return places * gbuffer.mask[..., None]
 
 

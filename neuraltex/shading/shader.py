@@ -246,7 +246,7 @@ class Shader(nn.Module):
         fades = bool(self.config.fade_levels)
         levels = (*(self.texture.bands() if fades else self.texture.levels), *more)
         fading = fading_sizes(levels, len(self.texture.levels)) if fades else (0,) * len(levels)
-        pyramids = Pyramids(levels, fading, sky, mirror, near=places is not None, room=room)
+        pyramids = Pyramids(levels, fading, sky, mirror, room)
         buffers = (gbuffer.uv, gbuffer.footprint, gbuffer.ray_dirs, gbuffer.normals, gbuffer.mask)
         features = surface_features(*buffers, pyramids, places)
         if around is not None:

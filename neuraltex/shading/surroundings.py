@@ -53,14 +53,12 @@ def look_around(
     SDFs", 2010.
     """
     colours = _node_colours(field, texture) if field.colours is None else field.colours
-    centres, forwards = cameras.center, cameras.w2c[:, 2, :3]
     mask = gbuffer.mask
     if pick_stages(backend, gbuffer.uv) == "triton":
-        return _fused(field, colours, gbuffer, centres, forwards)
+        return _fused(field, colours, gbuffer, cameras)
     dirs, normals = gbuffer.ray_dirs[mask], gbuffer.normals[mask]
     views = mask.nonzero()[:, 0]
-    along = (dirs * forwards.index_select(0, views)).sum(-1, keepdim=True)
-    points = centres.index_select(0, views) + dirs * (gbuffer.depth[mask][:, None] / along)
+    points = cameras.center.index_select(0, views) + dirs * gbuffer.distances(cameras)[mask][:, None]
     seen = points.new_zeros(*mask.shape, CHANNELS)
     seen[mask] = trace(field, colours, points, dirs, normals)
     return seen
@@ -135,15 +133,14 @@ def trace(
     return torch.cat([seen[:, :3] * share, narrow, wide], dim=-1)
 
 
-def _fused(
-    field: DistanceField, colours: Tensor, gbuffer: GBuffer, centres: Tensor, forwards: Tensor
-) -> Float[Tensor, "B H W 5"]:
+def _fused(field: DistanceField, colours: Tensor, gbuffer: GBuffer, cameras: Camera) -> Float[Tensor, "B H W 5"]:
     from neuraltex.kernels.surroundings import surroundings_kernel
 
     mask = gbuffer.mask
     seen = colours.new_empty(*mask.shape, CHANNELS)
     depth, height, width = field.distances.shape
-    buffers = (gbuffer.depth, mask, gbuffer.ray_dirs, gbuffer.normals, centres, forwards, field.origin, field.spacing)
+    views = cameras.center, cameras.w2c[:, 2, :3]
+    buffers = (gbuffer.depth, mask, gbuffer.ray_dirs, gbuffer.normals, *views, field.origin, field.spacing)
     with torch.cuda.device_of(mask):
         surroundings_kernel[(-(-mask.numel() // PIXELS_A_PROGRAM),)](
             *(buffer.contiguous() for buffer in buffers), field.distances, colours, seen,

@@ -32,7 +32,6 @@ class Pyramids:
         sky: levels `[1, C, S, S]` on the octahedron, looked up where no surface is seen; empty for none.
         mirror: levels `[1, M, S, S]` on the octahedron, looked up in mirror directions; empty for none, and then no
             directional features either.
-        near: whether `mirror` is looked up where mirror rays meet a sphere around the scene, not by direction alone.
         room: features to leave 0 behind directional ones, for others to fill.
     """
 
@@ -40,7 +39,6 @@ class Pyramids:
     fading: tuple[int, ...]
     sky: tuple[Tensor, ...]
     mirror: tuple[Tensor, ...]
-    near: bool = False
     room: int = 0
 
     @property
@@ -52,7 +50,7 @@ class Pyramids:
         """Others in the place of the levels of `all`."""
         first, second = len(self.texture), len(self.texture) + len(self.sky)
         parts = (tuple(levels[:first]), self.fading, tuple(levels[first:second]), tuple(levels[second:]))
-        return Pyramids(*parts, self.near, self.room)
+        return Pyramids(*parts, self.room)
 
     @property
     def num_features(self) -> int:
@@ -65,8 +63,12 @@ class Pyramids:
         channels = self.texture[0].shape[1]
         return channels + 18 + self.mirror[0].shape[1] + 1 if self.mirror else channels
 
-    def settings(self) -> dict[str, int | bool]:
-        """The kernels' compile-time arguments."""
+    def settings(self, *, near: bool) -> dict[str, int | bool]:
+        """The kernels' compile-time arguments.
+
+        Args:
+            near: whether `mirror` is looked up where mirror rays meet a sphere around the scene, not by direction.
+        """
         padded = triton.next_power_of_2(self.texture[0].shape[1])
         directed = triton.next_power_of_2(max(self.num_features - self.texture[0].shape[1], 1))
         return {
@@ -75,7 +77,7 @@ class Pyramids:
             "MIRROR_LEVELS": len(self.mirror),
             "CHANNELS": padded,
             "DIRECTIONAL": bool(self.mirror),
-            "NEAR": self.near,
+            "NEAR": near,
             "DIRECTED": directed,
             "BLOCK": max(VALUES_A_PROGRAM // max(padded, directed), 1),
         }
@@ -104,18 +106,19 @@ class _Features(torch.autograd.Function):
         footprint: Tensor,
         dirs: Tensor,
         normals: Tensor,
-        places: Tensor,
+        places: Tensor | None,
         mask: Tensor,
         like: Pyramids,
         exact: bool,
         *levels: Tensor,
     ) -> Tensor:
         pyramids = like.split(levels)
-        pixels = tuple(buffer.contiguous() for buffer in (uv, footprint, dirs, normals, places, mask))
+        inside = normals if places is None else places  # a stand-in that is not read
+        pixels = tuple(buffer.contiguous() for buffer in (uv, footprint, dirs, normals, inside, mask))
         rows = [_rows(part, uv) for part in (pyramids.texture, pyramids.sky, pyramids.mirror)]
         heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
         features = uv.new_empty(*mask.shape, pyramids.num_features)
-        settings = pyramids.settings()
+        settings = pyramids.settings(near=places is not None)
         channels = pyramids.texture[0].shape[1]
         mirror_channels = pyramids.mirror[0].shape[1] if pyramids.mirror else 0
         with torch.cuda.device_of(uv):
@@ -124,7 +127,7 @@ class _Features(torch.autograd.Function):
                 features, mask.numel(), channels, mirror_channels, pyramids.num_features, **settings,
             )  # fmt: skip
         ctx.save_for_backward(*pixels, *levels)
-        ctx.like, ctx.exact = like, exact
+        ctx.like, ctx.near, ctx.exact = like, places is not None, exact
         return features
 
     @staticmethod
@@ -136,32 +139,35 @@ class _Features(torch.autograd.Function):
         needs = ctx.needs_input_grad
         grad_uv, grad_dirs, grad_normals, grad_places = None, None, None, None
         if needs[0] or any(needs[2:5]):
-            grad_uv, grad_dirs, grad_normals, grad_places = _inputs_backward(pixels, pyramids, grad)
+            grad_uv, grad_dirs, grad_normals, grad_places = _inputs_backward(pixels, pyramids, grad, near=ctx.near)
         texels: tuple[Tensor | None, ...] = (None,) * len(levels)
         if any(needs[8:]):
-            texels = _texels_backward(pixels, pyramids, grad, exact=ctx.exact)
-        grad_places = grad_places if pyramids.near else None
+            texels = _texels_backward(pixels, pyramids, grad, near=ctx.near, exact=ctx.exact)
         return grad_uv, None, grad_dirs, grad_normals, grad_places, None, None, None, *texels
 
 
-def _inputs_backward(pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor) -> tuple[Tensor, ...]:
+def _inputs_backward(
+    pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor, *, near: bool
+) -> tuple[Tensor | None, ...]:
     uv, _, dirs, normals, places, mask = pixels
     rows = [_rows(part, uv) for part in (pyramids.texture, pyramids.sky, pyramids.mirror)]
     heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
-    settings = pyramids.settings()
+    settings = pyramids.settings(near=near)
     mirror_channels = pyramids.mirror[0].shape[1] if pyramids.mirror else 0
-    grads = torch.empty_like(uv), torch.empty_like(dirs), torch.zeros_like(normals), torch.zeros_like(places)
+    grads = torch.empty_like(uv), torch.empty_like(dirs), torch.zeros_like(normals)
+    grad_places = torch.zeros_like(places) if near else None
     with torch.cuda.device_of(uv):
         kernels.inputs_backward_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
             *pixels, rows[0], heights, widths, pyramids.fading, rows[1], sky_sizes, rows[2], mirror_sizes,
-            grad, *grads, mask.numel(), pyramids.texture[0].shape[1], mirror_channels, pyramids.num_features,
+            grad, *grads, uv if grad_places is None else grad_places,
+            mask.numel(), pyramids.texture[0].shape[1], mirror_channels, pyramids.num_features,
             **settings,
         )  # fmt: skip
-    return grads
+    return *grads, grad_places
 
 
 def _texels_backward(
-    pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor, *, exact: bool
+    pixels: tuple[Tensor, ...], pyramids: Pyramids, grad: Tensor, *, near: bool, exact: bool
 ) -> tuple[Tensor, ...]:
     uv, mask = pixels[0], pixels[-1]
     dtype = torch.int64 if exact else torch.float32
@@ -177,7 +183,7 @@ def _texels_backward(
     if exact:
         scale = torch.exp2(FIXED_POINT_BITS - torch.log2(grad.abs().amax().clamp(min=1e-30)).ceil()).reshape(1)
     heights, widths, sky_sizes, mirror_sizes = pyramids.sizes()
-    settings = pyramids.settings()
+    settings = pyramids.settings(near=near)
     mirror_channels = pyramids.mirror[0].shape[1] if pyramids.mirror else 0
     with torch.cuda.device_of(uv):
         kernels.texels_backward_kernel[(-(-mask.numel() // settings["BLOCK"]),)](
@@ -216,7 +222,7 @@ def surface_features(
         normals: `[B, H, W, 3]` unit, world.
         mask: `[B, H, W]` true where a surface is seen.
         pyramids: float32 or bfloat16 levels of any sizes and channels.
-        places: `[B, H, W, 3]` from `places_in_sphere`, where `pyramids.near`.
+        places: `[B, H, W, 3]` from `places_in_sphere`; None to look the mirror up by direction alone.
         deterministic: add texel gradients up in fixed point, the same at every run whatever the order; slower.
 
     Returns:
@@ -226,5 +232,4 @@ def surface_features(
 
     Differentiable in: uv, dirs, normals, places, the texels.
     """
-    inside = normals if places is None else places  # a stand-in that is not read
-    return _Features.apply(uv, footprint, dirs, normals, inside, mask, pyramids, deterministic, *pyramids.all)
+    return _Features.apply(uv, footprint, dirs, normals, places, mask, pyramids, deterministic, *pyramids.all)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from neuraltex.capture import Capture
 from neuraltex.errors import SettingError
@@ -71,9 +73,9 @@ def choose_shading(
     if shading.detail and not count:
         raise SettingError("--shading.detail: the motion tells nothing of the surface's state that it could depend on")
     mirrors = shading.decoder == "default" and motion is None
-    size = shading.texture_size
+    size, mesh = shading.texture_size, scene.flatten()
     if size is None:
-        size = suitable_texture_size(scene.flatten(), capture.cameras[capture.train_indices])
+        size = suitable_texture_size(mesh, capture.cameras[capture.train_indices])
     return replace(
         shading,
         texture_size=size,
@@ -82,13 +84,12 @@ def choose_shading(
         fade_levels=True if shading.fade_levels is None else shading.fade_levels,
         near_surroundings=True if shading.near_surroundings is None else shading.near_surroundings,
         num_conditions=count,
-        box=_box(scene),
+        box=_box(mesh.verts),
     )
 
 
-def _box(scene: Scene) -> tuple[float, float, float, float] | None:
+def _box(verts: Float[Tensor, "V 3"]) -> tuple[float, float, float, float] | None:
     """Centre and diagonal of a scene; None where it has no extent."""
-    verts = scene.flatten(dtype=torch.float64).verts
     if not len(verts):
         return None
     lowest, highest = verts.amin(dim=0), verts.amax(dim=0)

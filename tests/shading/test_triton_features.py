@@ -63,7 +63,7 @@ def ref_features(uv, footprint, dirs, normals, mask, texture, sky, mirror, place
 def _kernel_features(uv, footprint, dirs, normals, mask, texture, sky, mirror, places=None, **options):
     far = [tuple(part.levels) if part is not None else () for part in (sky, mirror)]
     bands = texture.bands()
-    pyramids = Pyramids(bands, fading_sizes(bands, len(bands)), *far, near=places is not None)
+    pyramids = Pyramids(bands, fading_sizes(bands, len(bands)), *far)
     return surface_features(uv, footprint, dirs, normals, mask, pyramids, places, **options)
 
 
