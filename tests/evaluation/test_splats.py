@@ -267,8 +267,7 @@ def test_gsplat_itself_trains_on_a_gpu():
     trainer.fit(Budget(steps=1200))
     view = Photos(capture, capture.test_indices, device).view(0)
     with torch.no_grad():
-        # measured 16.4 on an H100: few splats, and a held-out view of a few small pictures
-        assert psnr(trainer.splats(mesh, view.cameras), view.target) > 15
+        assert psnr(trainer.splats(mesh, view.cameras), view.target) > 20
 
 
 def test_splats_get_their_own_steps_unless_a_budget_is_asked_for(trained):
