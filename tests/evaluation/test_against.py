@@ -24,7 +24,8 @@ WORDS = ("--baseline-steps", 5, "--steps", 2, "--device", "cpu")
 @pytest.fixture(scope="session")
 def compared(trained, thing) -> Path:
     """A run that was scored beside others; it is only looked at."""
-    run("eval", trained, "--against", "paper,lumigraph", "--steady", thing / "photos", *WORDS)
+    moves = ("--steady", thing / "photos", "--steady-again", thing / "photos")
+    run("eval", trained, "--against", "paper,lumigraph", *moves, *WORDS)
     return trained
 
 
@@ -49,6 +50,7 @@ def test_a_slow_move_tells_how_much_each_method_flickers(compared):
     steady = json.loads((compared / "metrics.json").read_text())["steady"]
     methods = ["truth", "ours", "textured_mesh", "paper", "lumigraph"]
     assert steady["num_frames"] == 16
+    assert steady["without_noise"] is True
     assert list(steady["flicker"]) == methods
     assert steady["ratio"]["truth"] == 1
     # Measured 0.99 of the photographs themselves, 130 of a renderer of two steps.
@@ -62,6 +64,17 @@ def test_a_slow_move_tells_how_much_each_method_flickers(compared):
 def own(compared, tmp_path) -> Path:
     """The same, to be scored again."""
     return Path(shutil.copytree(compared, tmp_path / "ball"))
+
+
+def test_a_move_taken_again_is_the_same_move(trained, thing, tmp_path, capsys):
+    other = tmp_path / "other"
+    shutil.copytree(thing / "photos", other)
+    told = json.loads((other / "transforms.json").read_text())
+    told["frames"][0]["transform_matrix"][0][3] += 0.1
+    (other / "transforms.json").write_text(json.dumps(told))
+    moves = ("--steady", thing / "photos", "--steady-again", other)
+    assert "is another move than" in refused(capsys, "eval", trained, *moves, "--device", "cpu")
+    assert "as --steady" in refused(capsys, "eval", trained, "--steady-again", other, "--device", "cpu")
 
 
 def test_what_was_trained_is_used_again_until_a_setting_changes(own, capsys):
