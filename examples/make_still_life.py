@@ -10,8 +10,9 @@ settings are not rendered again.
     python examples/make_still_life.py --slow 24 --spp 2048 --output runs/still_life_slow
 
 makes a slow camera move between the video's two passes instead, which tells how steady a method's pictures are. Noise
-of the light paths counts as flicker of the true pictures: at 256 samples it is more than half of it. A second time with
-`--seed 1` and another folder, the noise is another one, and `neuraltex eval --steady` with both folders takes it out.
+of the light paths counts as flicker of the true pictures: at 256 samples it makes it a quarter more. A second time with
+`--seed 1` and another folder, the noise is another one, and `neuraltex eval --steady FIRST --steady-again SECOND` takes
+it out.
 """
 
 from __future__ import annotations
